@@ -1,0 +1,162 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Chain is a pipeline's modules, in their order.
+type Chain interface {
+	// Apply folds the records of one stream into out: one verdict for each, and what they became. Called for one stream by one
+	// goroutine at a time. An error means that nothing was decided (ErrRetry: a module wants the batch again later).
+	Apply(ctx context.Context, stream string, rs []Record, out *Results) error
+	// Discard forgets what the modules remember of the stream beyond what was committed.
+	Discard(stream string)
+}
+
+// Intake takes batches in for one pipeline. The zero value of Chain passes every record unchanged.
+type Intake struct {
+	Pipeline string
+	Ledger   Ledger
+	Chain    Chain
+	Metrics  *Metrics // may be nil
+
+	mu      sync.Mutex
+	streams map[string]*stream // guarded by mu; never shrinks: a site has hundreds of streams, not millions
+}
+
+// stream is the lock that keeps fresh → modules → Append together, and the buffers reused under it.
+type stream struct {
+	lock    chan struct{} // holds one token while free; a channel, so that a waiter can give up with its ctx
+	fresh   []bool
+	records []Record
+	keys    []Key
+	results Results
+	append  Append
+}
+
+// Deliver takes a batch in. nil: all of it is durably ours, was before, or was dropped; the sender may forget it. Any error: the sender keeps it.
+// It returns after ctx ended at the latest; what was written by then is found as seen when the batch comes again.
+func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
+	s, err := in.take(ctx, b.Stream)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	if err := s.pickFresh(in, b); err != nil || len(s.records) == 0 {
+		return err
+	}
+	if err := s.decide(ctx, in, b.Stream); err != nil {
+		return err
+	}
+	if err := in.Ledger.Append(ctx, &s.append); err != nil {
+		// The guests are ahead of the ledger now. Kept, they would count this batch twice when it comes again.
+		in.discard(b.Stream)
+		return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)
+	}
+	in.Metrics.taken(in.Pipeline, s.append.Verdicts)
+	return nil
+}
+
+// Unseen sets unseen[i] where the record of times[i] was never taken in. Updates are not looked at.
+func (in *Intake) Unseen(ctx context.Context, streamName string, times []int64, unseen []bool) error {
+	s, err := in.take(ctx, streamName)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	s.records = s.records[:0]
+	for _, t := range times {
+		s.records = append(s.records, Record{Time: t})
+	}
+	return in.Ledger.Fresh(in.Pipeline, streamName, s.records, unseen)
+}
+
+// Update notes label updates of records: known[i] where that very revision was taken in before. The others pass once when their whole
+// record comes.
+func (in *Intake) Update(ctx context.Context, streamName string, keys []Key, known []bool) error {
+	s, err := in.take(ctx, streamName)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	return in.Ledger.Want(ctx, in.Pipeline, streamName, keys, known)
+}
+
+func (in *Intake) take(ctx context.Context, name string) (*stream, error) {
+	in.mu.Lock()
+	s := in.streams[name]
+	if s == nil {
+		if in.streams == nil {
+			in.streams = make(map[string]*stream)
+		}
+		s = &stream{lock: make(chan struct{}, 1)}
+		s.lock <- struct{}{}
+		in.streams[name] = s
+	}
+	in.mu.Unlock()
+	select {
+	case <-s.lock:
+		return s, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for stream %s: %w", name, ErrRetry)
+	}
+}
+
+func (s *stream) release() { s.lock <- struct{}{} }
+
+func (in *Intake) discard(streamName string) {
+	if in.Chain != nil {
+		in.Chain.Discard(streamName)
+	}
+}
+
+// pickFresh puts the records that the ledger does not know into s.records.
+func (s *stream) pickFresh(in *Intake, b *Batch) error {
+	if cap(s.fresh) < len(b.Records) {
+		s.fresh = make([]bool, len(b.Records))
+	}
+	s.fresh = s.fresh[:len(b.Records)]
+	s.records, s.keys = s.records[:0], s.keys[:0]
+	if err := in.Ledger.Fresh(in.Pipeline, b.Stream, b.Records, s.fresh); err != nil {
+		return fmt.Errorf("look up %d records of %s: %w", len(b.Records), b.Stream, err)
+	}
+	for i, r := range b.Records {
+		if s.fresh[i] {
+			s.records = append(s.records, r)
+			s.keys = append(s.keys, Key{r.Time, r.Revision})
+		}
+	}
+	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
+	return nil
+}
+
+// decide runs the modules and fills s.append.
+func (s *stream) decide(ctx context.Context, in *Intake, name string) error {
+	s.results.Reset()
+	if in.Chain == nil {
+		passAll(s.records, &s.results)
+	} else if err := in.Chain.Apply(ctx, name, s.records, &s.results); err != nil {
+		in.discard(name)
+		return fmt.Errorf("modules on %d records of %s: %w", len(s.records), name, err)
+	}
+	if len(s.results.Verdicts) != len(s.records) {
+		in.discard(name)
+		return fmt.Errorf("modules on %s: %d verdicts for %d records: %w", name, len(s.results.Verdicts), len(s.records), ErrCorrupt)
+	}
+	s.append = Append{
+		Pipeline: in.Pipeline, Stream: name,
+		Keys: s.keys, Verdicts: s.results.Verdicts, Messages: s.results.Messages,
+		Parked: s.results.Parked, States: s.results.States,
+	}
+	return nil
+}
+
+// passAll is the chain without modules.
+func passAll(rs []Record, out *Results) {
+	for _, r := range rs {
+		out.Verdicts = append(out.Verdicts, Verdict{Kind: Passed, Outputs: 1})
+		out.Messages = append(out.Messages, Message{Record: r})
+	}
+}

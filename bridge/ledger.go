@@ -1,0 +1,51 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// Ledger is what an intake needs of the durable store. All methods may be called concurrently, for one stream only by whoever holds
+// that stream's lock.
+type Ledger interface {
+	// Fresh sets fresh[i] where record i of the stream was never appended for the pipeline, or is an update that was
+	// asked for (Want). It gives such an update its Revision. ErrUnknown while an Append of the stream has not reported.
+	Fresh(pipeline, stream string, rs []Record, fresh []bool) error
+	// Append makes one batch durable, whole or not at all: nil is done, ErrUnknown is unknown (ctx ended first), ErrFull and
+	// all else is failed. It copies what it keeps before it returns.
+	Append(ctx context.Context, a *Append) error
+	// Want notes updates (key and label hash) that should pass Fresh once; known[i] where that revision was appended already. Durable on return.
+	Want(ctx context.Context, pipeline, stream string, keys []Key, known []bool) error
+}
+
+// Append is one atomic write of an intake: what was seen, what the modules decided, what is to be sent.
+type Append struct {
+	Pipeline, Stream string
+	Keys             []Key     // of the records decided on, ascending
+	Verdicts         []Verdict // one for each key
+	Messages         []Message
+	Parked           []Parking
+	States           []State
+}
+
+// States gives a chain the committed state of its modules. The bytes are the caller's.
+type States interface {
+	State(pipeline, stream, module string) (s State, found bool, err error)
+}
+
+// Gap is a range of a stream's time of which the sender has forgotten something that was never appended here: noted durably before
+// the answer that makes it forget.
+type Gap struct {
+	ID       int64 // given by the ledger
+	Stream   string
+	From, To int64 // microseconds, both included
+	Reason   string
+	Noted    time.Time
+}
+
+// Gaps is the durable list of what a reconciler has to fetch.
+type Gaps interface {
+	NoteGap(ctx context.Context, g Gap) error // durable on return
+	OpenGaps() ([]Gap, error)
+	CloseGap(ctx context.Context, id int64) error
+}
