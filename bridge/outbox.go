@@ -93,6 +93,7 @@ type Restored struct {
 	Claims []OpenClaim       // by connection, in claim order
 	Next   map[uint16]uint64 // first send number of a connection that was never claimed
 	Trying map[uint16]bool   // connections whose last CONNECT has no noted answer
+	Marked []Ref             // unclaimed messages that were sent in a lost session and then returned: their next claim is Marked again
 	Far    string            // identity of the far end (broker and client id) that the claims belong to; empty at first
 }
 

@@ -1,0 +1,300 @@
+package bridgetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// Fault is what becomes of one write of a fake ledger.
+type Fault uint8
+
+// The faults of a write. After Unknown, UnknownStored and Hang the stream or outbox stays unknown until Report.
+const (
+	Works         Fault = iota
+	Fails               // not stored, ErrInjected
+	FailsStored         // stored all the same, ErrInjected: the answer was an error, the disk had it
+	Full                // not stored, ErrFull
+	Unknown             // not stored, ErrUnknown
+	UnknownStored       // stored, ErrUnknown: the answer was lost
+	Hang                // waits for the end of ctx, then as Unknown
+	HangStored          // waits for the end of ctx, then as UnknownStored
+)
+
+// ErrInjected is the error of a planned fault.
+var ErrInjected = errors.New("injected fault")
+
+// Ledger is a ledger in memory that behaves as INVARIANTS.md asks, but where a fault is planned. It implements bridge.Ledger,
+// bridge.States and bridge.Gaps; Outbox gives a bridge.Outbox. All methods may be called concurrently.
+type Ledger struct {
+	remotes []string // each message goes to all of them
+
+	mu      sync.Mutex
+	streams map[streamKey]*fakeStream
+	rows    []*fakeRow // row n is rows[n-1]
+	parked  []bridge.Parking
+	gaps    []bridge.Gap
+	nextGap int64
+	out     map[string]*Outbox
+	plan    []Fault
+	appends int
+	wake    chan struct{} // closed and replaced at each Append
+}
+
+type streamKey struct{ pipeline, stream string }
+
+type fakeStream struct {
+	seen    map[bridge.Key]bridge.Verdict
+	times   map[int64]bool
+	wanted  map[bridge.Key]bool
+	states  map[string]bridge.State
+	unknown bool
+}
+
+type fakeRow struct {
+	bridge.Row
+	messages []bridge.Message
+}
+
+// NewLedger returns an empty ledger whose messages go to every one of remotes. The test fails where a planned fault has not fired by its end.
+func NewLedger(t testing.TB, remotes ...string) *Ledger {
+	l := &Ledger{remotes: remotes, streams: make(map[streamKey]*fakeStream), out: make(map[string]*Outbox), wake: make(chan struct{})}
+	for _, r := range remotes {
+		l.out[r] = newOutbox(l, r)
+	}
+	t.Cleanup(func() {
+		if left := l.planned(); left > 0 {
+			t.Errorf("%d planned faults never fired", left)
+		}
+	})
+	return l
+}
+
+// Plan sets the faults of the coming Appends, one each, in order; those after them work.
+func (l *Ledger) Plan(faults ...Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.plan = append(l.plan, faults...)
+}
+
+func (l *Ledger) planned() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.plan)
+}
+
+// Report ends the unknown state of a stream, as a committer does that has come back.
+func (l *Ledger) Report(pipeline, stream string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stream(pipeline, stream).unknown = false
+}
+
+// Appends returns how often Append was called.
+func (l *Ledger) Appends() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.appends
+}
+
+// Messages returns copies of all messages of a stream that were stored, in the order of their Append; empty strings stand for any.
+func (l *Ledger) Messages(pipeline, stream string) []bridge.Message {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []bridge.Message
+	for _, r := range l.rows {
+		if (pipeline == "" || r.Pipeline == pipeline) && (stream == "" || r.Stream == stream) {
+			all = append(all, r.messages...)
+		}
+	}
+	return all
+}
+
+// Seen returns the verdict on a key.
+func (l *Ledger) Seen(pipeline, stream string, k bridge.Key) (bridge.Verdict, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, ok := l.stream(pipeline, stream).seen[k]
+	return v, ok
+}
+
+// Parked returns what was parked so far.
+func (l *Ledger) Parked() []bridge.Parking {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.parked)
+}
+
+// Outbox returns the remote's end; a remote that NewLedger was not told panics.
+func (l *Ledger) Outbox(remote string) *Outbox {
+	o := l.out[remote]
+	if o == nil {
+		panic("bridgetest: no remote " + remote)
+	}
+	return o
+}
+
+func (l *Ledger) stream(pipeline, stream string) *fakeStream {
+	k := streamKey{pipeline, stream}
+	s := l.streams[k]
+	if s == nil {
+		s = &fakeStream{
+			seen: make(map[bridge.Key]bridge.Verdict), times: make(map[int64]bool),
+			wanted: make(map[bridge.Key]bool), states: make(map[string]bridge.State),
+		}
+		l.streams[k] = s
+	}
+	return s
+}
+
+// Fresh implements bridge.Ledger.
+func (l *Ledger) Fresh(pipeline, stream string, rs []bridge.Record, fresh []bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stream(pipeline, stream)
+	if s.unknown {
+		return fmt.Errorf("fresh %s: %w", stream, bridge.ErrUnknown)
+	}
+	for i := range rs {
+		k := bridge.Key{Time: rs[i].Time, Revision: bridge.LabelHash(rs[i].Labels)}
+		switch {
+		case i > 0 && rs[i-1].Time == k.Time:
+			fresh[i] = false
+		case s.wanted[k]:
+			fresh[i], rs[i].Revision = true, k.Revision
+		default:
+			fresh[i] = !s.times[k.Time]
+		}
+	}
+	return nil
+}
+
+// Append implements bridge.Ledger.
+func (l *Ledger) Append(ctx context.Context, a *bridge.Append) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.appends++
+	s := l.stream(a.Pipeline, a.Stream)
+	if s.unknown {
+		return fmt.Errorf("append %s: %w", a.Stream, bridge.ErrUnknown)
+	}
+	f := Works
+	if len(l.plan) > 0 {
+		f, l.plan = l.plan[0], l.plan[1:]
+	}
+	if f == Hang || f == HangStored {
+		s.unknown = true
+		l.mu.Unlock()
+		<-ctx.Done()
+		l.mu.Lock()
+	}
+	switch f {
+	case Works, FailsStored, UnknownStored, HangStored:
+		l.store(s, a)
+	}
+	switch f {
+	case Works:
+		return nil
+	case Fails, FailsStored:
+		return ErrInjected
+	case Full:
+		return bridge.ErrFull
+	}
+	s.unknown = true
+	return bridge.ErrUnknown
+}
+
+func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
+	for i, k := range a.Keys {
+		s.seen[k] = a.Verdicts[i]
+		s.times[k.Time] = true
+		delete(s.wanted, k)
+	}
+	for _, st := range a.States {
+		st.Bytes = slices.Clone(st.Bytes)
+		s.states[st.Module] = st
+	}
+	for _, p := range a.Parked {
+		p.Message = cloneMessage(p.Message)
+		l.parked = append(l.parked, p)
+	}
+	if len(a.Messages) == 0 {
+		return
+	}
+	r := &fakeRow{Row: bridge.Row{Number: uint64(len(l.rows) + 1), Pipeline: a.Pipeline, Stream: a.Stream, Count: len(a.Messages)}}
+	for _, m := range a.Messages {
+		r.messages = append(r.messages, cloneMessage(m))
+		r.Bytes += len(m.Payload)
+	}
+	l.rows = append(l.rows, r)
+	close(l.wake)
+	l.wake = make(chan struct{})
+}
+
+func cloneMessage(m bridge.Message) bridge.Message {
+	m.Topic, m.ContentType, m.Payload = slices.Clone(m.Topic), slices.Clone(m.ContentType), slices.Clone(m.Payload)
+	m.Labels = slices.Clone(m.Labels)
+	for i, l := range m.Labels {
+		m.Labels[i] = bridge.Label{Name: slices.Clone(l.Name), Value: slices.Clone(l.Value)}
+	}
+	return m
+}
+
+// Want implements bridge.Ledger.
+func (l *Ledger) Want(_ context.Context, pipeline, stream string, keys []bridge.Key, known []bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stream(pipeline, stream)
+	if s.unknown {
+		return fmt.Errorf("want %s: %w", stream, bridge.ErrUnknown)
+	}
+	for i, k := range keys {
+		if _, known[i] = s.seen[k]; !known[i] {
+			s.wanted[k] = true
+		}
+	}
+	return nil
+}
+
+// State implements bridge.States.
+func (l *Ledger) State(pipeline, stream, module string) (bridge.State, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, ok := l.stream(pipeline, stream).states[module]
+	s.Bytes = slices.Clone(s.Bytes)
+	return s, ok, nil
+}
+
+// NoteGap implements bridge.Gaps.
+func (l *Ledger) NoteGap(_ context.Context, g bridge.Gap) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nextGap++
+	g.ID = l.nextGap
+	if g.Noted.IsZero() {
+		g.Noted = time.Now()
+	}
+	l.gaps = append(l.gaps, g)
+	return nil
+}
+
+// OpenGaps implements bridge.Gaps.
+func (l *Ledger) OpenGaps() ([]bridge.Gap, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.gaps), nil
+}
+
+// CloseGap implements bridge.Gaps.
+func (l *Ledger) CloseGap(_ context.Context, id int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gaps = slices.DeleteFunc(l.gaps, func(g bridge.Gap) bool { return g.ID == id })
+	return nil
+}
