@@ -41,7 +41,7 @@ func (c LoadConfig) withDefaults() LoadConfig {
 	return c
 }
 
-// LoadReport is what a load came to. Latencies are of one request, with RateSet from when it was due: a target that stalls delays all that follows,
+// LoadReport is what a load came to. Latencies are of one request, with Rate set from when it was due: a target that stalls delays all that follows,
 // and that is counted.
 type LoadReport struct {
 	Records   int64 // taken: answered 2xx without an error of their own
@@ -231,7 +231,7 @@ func (s *spans) add(d time.Duration) {
 // quantile returns the upper end of the bucket that the q-th part of the durations ends in.
 func (s *spans) quantile(q float64) time.Duration {
 	left := int64(math.Ceil(q * float64(s.total)))
-	for i, n := range s.buckets {
+	for i, n := range s.buckets[:len(s.buckets)-1] {
 		if left -= n; left <= 0 && s.total > 0 {
 			return min(time.Duration(math.Exp2(float64(i+1)/16)*float64(time.Microsecond)), s.longest)
 		}
