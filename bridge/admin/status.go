@@ -1,0 +1,159 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// Status is a snapshot of a bridge: what /statusz says. A Source fills all but the fields marked (counted), which are read from bridge.Metrics.
+type Status struct {
+	Version          string    `json:"version"`
+	ConfigHash       string    `json:"config_hash"`
+	Started          time.Time `json:"started"`
+	UptimeSeconds    float64   `json:"uptime_seconds"` // (counted)
+	Ready            bool      `json:"ready"`          // (counted) every check is ok
+	Checks           []Check   `json:"checks"`
+	LastReloadFailed bool      `json:"last_reload_failed"`
+
+	Ledger    Ledger     `json:"ledger"`
+	Inputs    []Input    `json:"inputs"`
+	Pipelines []Pipeline `json:"pipelines"`
+	Modules   []Module   `json:"modules"`
+	Remotes   []Remote   `json:"remotes"`
+}
+
+// Check is a part that has to work before the bridge is ready.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"` // why not
+}
+
+// Fault is the last thing that went wrong somewhere.
+type Fault struct {
+	Text string    `json:"text"`
+	At   time.Time `json:"at"`
+}
+
+// Ledger is how full the store is and how fast it writes.
+type Ledger struct {
+	Bytes  int64   `json:"bytes"`  // live: waiting to be sent
+	Quota  int64   `json:"quota"`  // bytes
+	Parked int64   `json:"parked"` // records set aside
+	Fsync  Latency `json:"fsync"`  // (counted)
+}
+
+// Latency sums up a histogram. P99 is the upper bound of the bucket it falls in.
+type Latency struct {
+	Count       int64   `json:"count"`
+	MeanSeconds float64 `json:"mean_seconds"`
+	P99Seconds  float64 `json:"p99_seconds"`
+}
+
+// Input is where records come in.
+type Input struct {
+	Name             string     `json:"name"`
+	Kind             string     `json:"kind"`
+	Listen           string     `json:"listen,omitempty"`
+	GapsOpen         int        `json:"gaps_open"`
+	Reconciles       bool       `json:"reconciles"` // an edge store is asked for what is missing
+	LastReconcile    *time.Time `json:"last_reconcile,omitempty"`
+	ReconcileMissing int64      `json:"reconcile_missing"` // (counted)
+	LastError        *Fault     `json:"last_error,omitempty"`
+}
+
+// Pipeline is what was decided on its records.
+type Pipeline struct {
+	Name       string   `json:"name"`
+	Inputs     []string `json:"inputs"`
+	Modules    []string `json:"modules"`
+	Remotes    []string `json:"remotes"`
+	Received   int64    `json:"received"`   // (counted)
+	Duplicates int64    `json:"duplicates"` // (counted) seen before
+	Filtered   int64    `json:"filtered"`   // (counted) dropped or absorbed
+	Parked     int64    `json:"parked"`     // (counted)
+}
+
+// Module is what a module's calls cost and how often they failed.
+type Module struct {
+	Name   string  `json:"name"`
+	SHA256 string  `json:"sha256"`
+	Calls  Latency `json:"calls"` // (counted) of a sample
+	Fuel   int64   `json:"fuel"`  // (counted)
+	Traps  int64   `json:"traps"` // (counted)
+}
+
+// Remote is where messages go.
+type Remote struct {
+	Name               string  `json:"name"`
+	Kind               string  `json:"kind"`
+	Connected          int     `json:"connected"` // of Connections
+	Connections        int     `json:"connections"`
+	InFlight           int64   `json:"in_flight"`
+	Backlog            Backlog `json:"backlog"`
+	Delivered          int64   `json:"delivered"`           // (counted)
+	PossibleDuplicates int64   `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
+	Parked             int64   `json:"parked"`              // (counted) refused by the far end
+	LastError          *Fault  `json:"last_error,omitempty"`
+}
+
+// Backlog is what waits for a remote.
+type Backlog struct {
+	Records       int64   `json:"records"`
+	Bytes         int64   `json:"bytes"`
+	OldestSeconds float64 `json:"oldest_seconds"` // age of the oldest; 0 where none waits
+}
+
+// count fills what is marked (counted).
+func (s *Status) count(m *bridge.Metrics, now time.Time) {
+	s.UptimeSeconds = now.Sub(s.Started).Seconds()
+	s.Ready = true
+	for _, c := range s.Checks {
+		s.Ready = s.Ready && c.OK
+	}
+	s.Ledger.Fsync = latency(&m.LedgerFsync)
+	s.listAll()
+	for i := range s.Inputs {
+		in := &s.Inputs[i]
+		in.ReconcileMissing = m.ReconcileMissing.At(in.Name).Load()
+	}
+	for i := range s.Pipelines {
+		p := &s.Pipelines[i]
+		p.Received, p.Duplicates = m.RecordsReceived.At(p.Name).Load(), m.RecordsDuplicate.At(p.Name).Load()
+		p.Filtered, p.Parked = m.RecordsFiltered.At(p.Name).Load(), m.RecordsParked.At(p.Name).Load()
+	}
+	for i := range s.Modules {
+		x := &s.Modules[i]
+		x.Calls = latency(m.ModuleCall.At(x.Name))
+		x.Fuel, x.Traps = m.ModuleFuel.At(x.Name).Load(), m.ModuleTraps.At(x.Name).Load()
+	}
+	for i := range s.Remotes {
+		r := &s.Remotes[i]
+		r.Delivered, r.PossibleDuplicates = m.MessagesDelivered.At(r.Name).Load(), m.PossibleDuplicate.At(r.Name).Load()
+		r.Parked = m.RecordsParked.At(r.Name).Load()
+	}
+}
+
+// listAll makes empty lists of missing ones: readers of the JSON get [] and not null.
+func (s *Status) listAll() {
+	s.Checks, s.Inputs = append([]Check{}, s.Checks...), append([]Input{}, s.Inputs...)
+	s.Pipelines, s.Modules = append([]Pipeline{}, s.Pipelines...), append([]Module{}, s.Modules...)
+	s.Remotes = append([]Remote{}, s.Remotes...)
+}
+
+func latency(h *bridge.Histogram) Latency {
+	buckets, count, sum := h.Read()
+	if count == 0 {
+		return Latency{}
+	}
+	l := Latency{Count: count, MeanSeconds: sum.Seconds() / float64(count), P99Seconds: bridge.Bounds[len(bridge.Bounds)-1].Seconds()}
+	var below int64
+	for i, bound := range bridge.Bounds {
+		if below += buckets[i]; below*100 >= count*99 {
+			l.P99Seconds = bound.Seconds()
+			break
+		}
+	}
+	return l
+}
