@@ -45,6 +45,7 @@ type input struct {
 type source struct {
 	URL      string          `toml:"url"`
 	Password string          `toml:"password"`
+	File     string          `toml:"password_file"` // never filled
 	Interval bridge.Duration `toml:"interval"`
 }
 
@@ -192,6 +193,7 @@ func TestSecretFiles(t *testing.T) {
 	}
 	tests := []struct{ name, text, token, want string }{
 		{"read", "token_file = '" + secret + "'", "s3cret\nline", ""},
+		{"field of its own", "token = \"s3cret\\nline\"\nsource = { url = 'x', password_file = '" + secret + "' }", "s3cret\nline", ""},
 		{"variable in path", "token_file = '" + dir + "/${T:-token}'", "s3cret\nline", ""},
 		{"both", "token = 'x'\ntoken_file = '" + secret + "'", "", "c.toml:3: inputs.replication.a.token_file: token is given too, want only one of them"},
 		{"missing", "token_file = '" + secret + "x'", "", "c.toml:2: inputs.replication.a.token_file: open " + secret + "x: no such file or directory"},
@@ -206,8 +208,12 @@ func TestSecretFiles(t *testing.T) {
 			if got := errText(err); got != tt.want {
 				t.Fatalf("got  %s\nwant %s", got, tt.want)
 			}
-			if got := s.Inputs.Replication["a"].Token; err == nil && got != tt.token {
-				t.Errorf("token %q, want %q", got, tt.token)
+			in := s.Inputs.Replication["a"]
+			if err == nil && in.Token != tt.token {
+				t.Errorf("token %q, want %q", in.Token, tt.token)
+			}
+			if in.Source != nil && (in.Source.Password != tt.token || in.Source.File != "") {
+				t.Errorf("source %+v, want the password and no file", *in.Source)
 			}
 		})
 	}
@@ -247,7 +253,7 @@ func TestPlainHidesSecrets(t *testing.T) {
 	got := Plain(c)
 	want := map[string]any{
 		"listen": "127.0.0.1:8484", "token": "***", "window": 8, "share": 0.0, "open": false, "port": uint16(0),
-		"source": map[string]any{"url": "mqtt://u:***@host/x", "password": "", "interval": "1s"},
+		"source": map[string]any{"url": "mqtt://u:***@host/x", "password": "", "password_file": "", "interval": "1s"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -188,10 +188,11 @@ func (d *decoder) table(v any, dst reflect.Value, a at) {
 		switch {
 		case slices.ContainsFunc(d.options.Later, here.matches):
 			d.problem(here, "not available in this version")
+		case d.secretFile(m, name, dst, a): // also where the struct has a field for it: the secret itself is wanted
 		case i >= 0:
 			d.value(m[name], dst.FieldByIndex(fields[i].index), here)
-		case !d.secretFile(m, name, dst, a):
-			d.problem(here, "unknown key%s", d.didYouMean(name, fields, a))
+		default:
+			d.problem(here, "unknown key%s", didYouMean(name, fields, a))
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // didYouMean names the key nearest to an unknown one, or says that none is near.
-func (d *decoder) didYouMean(name string, fields []field, a at) string {
+func didYouMean(name string, fields []field, a at) string {
 	best, nearest := 1+max(2, len(name)/2), ""
 	consider := func(candidate string) {
 		if n := distance(name, candidate); n < best {
