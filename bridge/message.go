@@ -9,14 +9,16 @@ type Message struct {
 	Record        // Labels are the names the far end sees
 	Index  uint16 // which output of its record this is, from 0
 	Topic  []byte // put after the remote's topic by a module; empty for most
+	Shift  int64  // microseconds that modules added to the record's time; the identity keeps the time it came with
 }
 
 // AppendID appends the message's stable identity, stream@time, then #index and ~revision where they are not 0. It travels with the
-// message, and everything that deduplicates, here or far away, uses it.
+// message, and everything that deduplicates, here or far away, uses it. The time is the record's own: a module that rounds times would
+// else give two records one identity, and one of them would be taken for a repeat.
 func (m *Message) AppendID(dst []byte, stream string) []byte {
 	dst = append(dst, stream...)
 	dst = append(dst, '@')
-	dst = strconv.AppendInt(dst, m.Time, 10)
+	dst = strconv.AppendInt(dst, m.Time-m.Shift, 10)
 	if m.Index > 0 {
 		dst = append(dst, '#')
 		dst = strconv.AppendUint(dst, uint64(m.Index), 10)
@@ -70,6 +72,7 @@ type Results struct {
 	Parked   []Parking
 	States   []State // to be stored in the same write
 	arena    []byte
+	labels   []Label
 }
 
 // Reset empties r for the next batch. Everything handed out before is invalid then.
@@ -79,6 +82,8 @@ func (r *Results) Reset() {
 	r.Parked = r.Parked[:0]
 	r.States = r.States[:0]
 	r.arena = r.arena[:0]
+	clear(r.labels) // they point into memory of the input
+	r.labels = r.labels[:0]
 }
 
 // Copy keeps b until the next Reset and returns the kept bytes. An arena that grows leaves earlier copies where they are, still valid.
@@ -89,4 +94,11 @@ func (r *Results) Copy(b []byte) []byte {
 	at := len(r.arena)
 	r.arena = append(r.arena, b...)
 	return r.arena[at:len(r.arena):len(r.arena)]
+}
+
+// CopyLabels keeps ls until the next Reset and returns the kept labels; the bytes they point to are not copied.
+func (r *Results) CopyLabels(ls []Label) []Label {
+	at := len(r.labels)
+	r.labels = append(r.labels, ls...)
+	return r.labels[at:len(r.labels):len(r.labels)]
 }

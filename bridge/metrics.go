@@ -18,6 +18,7 @@ type Metrics struct {
 	BatchResponses    Counters // by HTTP status
 	Pubacks           Counters // by MQTT reason code, hex
 	ModuleTraps       Counters // by module
+	ModuleDrops       Counters // by "module/reason": records dropped, under the name that the module's manifest gives the reason
 	ReconcileMissing  Counters // by input: records the edge store had and the ledger lacked
 	LedgerFsync       Histogram
 	DeliveryLatency   Histogram    // Append to delivered
