@@ -57,38 +57,49 @@ func metric(admin, name string) float64 {
 	return sum
 }
 
-// timed asks value until it has gone from above zero to at least n, and returns how long that took. It asks every 5 ms, so a second is known to a percent.
-func timed(b *testing.B, what string, n float64, value func() float64) time.Duration {
+// await asks done every 5 ms until it is true, so that a second is known to a percent.
+func await(b *testing.B, what string, done func() bool) {
 	b.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(5 * time.Minute)
-	var start time.Time
-	for {
-		now := value()
-		if start.IsZero() && now > 0 {
-			start = time.Now()
-		}
-		if now >= n {
-			return time.Since(start)
-		}
+	limit := time.After(10 * time.Minute)
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			b.Fatalf("%s: %v of %v in 5 minutes", what, now, n)
+			b.Fatalf("waited 10 minutes for %s", what)
 		}
 	}
 }
 
-// rss is the resident memory of a process in MiB.
-func rss(b *testing.B, pid int) float64 {
+// stopwatch takes the time from the first look at which a count was above zero to the first at which it had reached its goal.
+type stopwatch struct {
+	goal       float64
+	start, end time.Time
+}
+
+func (w *stopwatch) see(count float64) {
+	if w.start.IsZero() && count > 0 {
+		w.start = time.Now()
+	}
+	if w.end.IsZero() && count >= w.goal {
+		w.end = time.Now()
+	}
+}
+
+func (w *stopwatch) done() bool { return !w.end.IsZero() }
+
+func (w *stopwatch) elapsed() time.Duration { return w.end.Sub(w.start) }
+
+// memory is the resident memory of a process in MiB: VmRSS now, VmHWM at its highest so far.
+func memory(b *testing.B, pid int, field string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatalf("read memory of process %d: %v", pid, err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == field+":" {
 			kib, err := strconv.ParseFloat(f[1], 64)
 			if err != nil {
 				b.Fatalf("read memory of process %d: %v", pid, err)
@@ -96,7 +107,7 @@ func rss(b *testing.B, pid int) float64 {
 			return kib / 1024
 		}
 	}
-	b.Fatalf("process %d has no VmRSS", pid)
+	b.Fatalf("process %d has no %s", pid, field)
 	return 0
 }
 

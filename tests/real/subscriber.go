@@ -25,25 +25,12 @@ type Received struct {
 type Subscriber struct {
 	mu       sync.Mutex
 	received []Received // guarded by mu
-	bytes    int64      // guarded by mu
-	keep     bool
 }
 
 // Subscribe subscribes to topic with QoS 2 until the test ends, and returns once the broker has granted it.
 func Subscribe(t testing.TB, b *Broker, topic string) *Subscriber {
 	t.Helper()
-	return subscribe(t, b, topic, true)
-}
-
-// CountOnly is Subscribe for benchmarks: messages are counted, not kept.
-func CountOnly(t testing.TB, b *Broker, topic string) *Subscriber {
-	t.Helper()
-	return subscribe(t, b, topic, false)
-}
-
-func subscribe(t testing.TB, b *Broker, topic string, keep bool) *Subscriber {
-	t.Helper()
-	s := &Subscriber{keep: keep}
+	s := &Subscriber{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, granted := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -95,11 +82,6 @@ func (s *Subscriber) serve(ctx context.Context, c *paho.Client, topic string, gr
 func (s *Subscriber) take(p paho.PublishReceived) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes += int64(len(p.Packet.Payload))
-	if !s.keep {
-		s.received = append(s.received, Received{})
-		return true, nil
-	}
 	m := Received{Topic: p.Packet.Topic, Payload: p.Packet.Payload, ContentType: p.Packet.Properties.ContentType, Properties: map[string]string{}}
 	for _, u := range p.Packet.Properties.User {
 		m.Properties[u.Key] = u.Value
