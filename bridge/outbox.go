@@ -16,6 +16,7 @@ type Row struct {
 	Count    int    // messages
 	Bytes    int    // of the stored blob
 	Settled  Bitmap // messages that this remote need not send any more; nil for none
+	Appended int64  // when, in microseconds since the Unix epoch; 0 = unknown
 }
 
 // Bitmap has a bit for each message of a row.
@@ -99,7 +100,8 @@ type Restored struct {
 
 // Outbox is one remote's end of the ledger. It has one user, that remote's pump.
 type Outbox interface {
-	// Restore returns what was open. far replaces the noted identity of the far end, durably, before it returns.
+	// Restore returns what was open. far replaces the noted identity of the far end, durably, before it returns. Where it is another than the
+	// one noted, the same write marks all open claims, forgets their R, and sets trying for every connection: the sessions there are not ours.
 	Restore(ctx context.Context, far string) (Restored, error)
 	// Next returns up to max rows with numbers above after that have something to send, oldest first. It blocks while there
 	// is none, until ctx ends.

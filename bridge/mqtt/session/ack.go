@@ -1,0 +1,205 @@
+package session
+
+import "github.com/sluicebridge/sluice/bridge"
+
+// Packet is an acknowledgement from the broker.
+type Packet struct {
+	Kind   PacketKind
+	ID     uint16
+	Code   byte   // reason code
+	Reason string // for a person, from the reason string or the code's name
+}
+
+// PacketKind tells the acknowledgements apart.
+type PacketKind uint8
+
+const (
+	_ PacketKind = iota
+	Puback
+	Pubrec
+	Pubcomp
+)
+
+const (
+	codeError       = 0x80 // codes from here on are refusals
+	codeUnavailable = 0x88
+	codeBusy        = 0x89
+	codeIDInUse     = 0x91
+	codeIDNotFound  = 0x92
+	codeRate        = 0x96
+	codeQuota       = 0x97
+)
+
+// passing reports whether a refusal may be gone when the same message is tried later.
+func passing(code byte) bool {
+	switch code {
+	case codeUnavailable, codeBusy, codeRate, codeQuota:
+		return true
+	}
+	return false
+}
+
+// Packet takes an acknowledgement. One that nothing waits for is ignored: brokers repeat them on a resumed session.
+func (m *Machine) Packet(id uint16, p Packet) {
+	c := m.conn(id)
+	if c == nil || c.state != online {
+		return
+	}
+	n, ok := c.number(p.ID)
+	if !ok || n >= c.touched {
+		return
+	}
+	k := c.at(n)
+	if k.has(ended) || (p.Kind == Puback) == (m.c.QoS == 2) {
+		return
+	}
+	switch p.Kind {
+	case Puback:
+		m.puback(c, n, p)
+	case Pubrec:
+		m.pubrec(c, n, p)
+	case Pubcomp:
+		m.pubcomp(c, n, p)
+	}
+}
+
+func (m *Machine) puback(c *conn, n uint64, p Packet) {
+	switch {
+	case p.Code < codeError:
+		m.end(c, n, bridge.Ack{Kind: bridge.AckDelivered})
+	case p.Code == codeIDInUse:
+		m.Distrust(c.id) // its session holds something of ours that is not in flight
+	default:
+		m.refused(c, n, p)
+	}
+}
+
+func (m *Machine) pubrec(c *conn, n uint64, p Packet) {
+	k := c.at(n)
+	switch {
+	case k.has(received): // said twice; the PUBREL is sent or will be
+	case p.Code < codeError, p.Code == codeIDInUse && k.has(resent): // 0x91 to a resend: "I have it"
+		k.flags |= received
+		m.acks = append(m.acks, bridge.Ack{Conn: c.id, Number: n, Kind: bridge.AckReceived})
+	case p.Code == codeIDInUse:
+		m.Distrust(c.id) // another message waits there under this identifier, and ours was thrown away
+	default:
+		m.refused(c, n, p)
+	}
+}
+
+func (m *Machine) pubcomp(c *conn, n uint64, p Packet) {
+	k := c.at(n)
+	switch {
+	case n >= c.released: // no PUBREL was sent
+	case p.Code == codeIDNotFound && k.rels < 2:
+		m.Distrust(c.id) // it had said PUBREC and has forgotten: the message may be lost there
+	default: // 0x92 to a repeated PUBREL: the first one had arrived
+		m.end(c, n, bridge.Ack{Kind: bridge.AckDelivered})
+	}
+}
+
+// refused ends a claim that the broker did not take. Pipelined lanes never go back: what follows may have been delivered.
+func (m *Machine) refused(c *conn, n uint64, p Packet) {
+	k := c.at(n)
+	l := k.lane
+	if l.Ordering == bridge.Pipelined || !passing(p.Code) && !(m.c.Hold && l.Ordering == bridge.Strict) {
+		m.end(c, n, bridge.Ack{Kind: bridge.AckRefused, Reason: p.Reason})
+		return
+	}
+	if !l.held {
+		l.held = true
+		m.held = append(m.held, l)
+	}
+	l.pushBack(k.Ref, k.mark)
+	m.spans++
+	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned, Reason: p.Reason})
+}
+
+// Refuse ends a claim whose PUBLISH frame could not be sent, for a reason that stays. The message is parked.
+func (m *Machine) Refuse(id uint16, number uint64, reason string) {
+	c := m.conn(id)
+	if c == nil || c.state != online || number < c.base || number >= c.touched || c.at(number).has(ended) {
+		return
+	}
+	m.end(c, number, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
+}
+
+// end notes the last acknowledgement of a claim that was sent on this network connection.
+func (m *Machine) end(c *conn, n uint64, a bridge.Ack) {
+	k := c.at(n)
+	k.flags |= ended
+	c.open--
+	c.flying--
+	a.Conn, a.Number = c.id, n
+	m.acks = append(m.acks, a)
+	m.count(k.lane, c, -1)
+	m.enqueue(k.lane)
+	m.forget(k.lane)
+	k.lane = nil
+	m.send(c)
+}
+
+// count adds to a lane's open claims.
+func (m *Machine) count(l *lane, c *conn, by int) {
+	if m.home(l) == c {
+		l.here += by
+	} else {
+		l.away += by
+	}
+}
+
+// durably takes an acknowledgement that has become durable.
+func (c *conn) durably(a *bridge.Ack) {
+	if a.Number < c.base || a.Number >= c.next {
+		return
+	}
+	k := c.at(a.Number)
+	switch {
+	case a.Kind != bridge.AckReceived:
+		k.flags |= gone
+	case k.has(received): // else the session it was said in is lost
+		k.flags |= releasable
+	}
+}
+
+// claim adds to s what may go now: the heads of free lanes, at most the free Receive Maximum of their connection.
+func (m *Machine) claim(s *bridge.Step) {
+	n := m.c.Connections
+	for i := range n {
+		if c := m.conns[(m.turn+i)%n]; c != nil {
+			m.claimOn(c, s)
+		}
+	}
+	m.turn = (m.turn + 1) % n
+}
+
+func (m *Machine) claimOn(c *conn, s *bridge.Step) {
+	for c.state == online && m.room(c, s) > 0 {
+		l := c.ready.pop()
+		if l == nil {
+			return
+		}
+		l.queued = false
+		for at := 0; at < quantum && l.claimable() && m.room(c, s) > 0; at++ {
+			ref, mark, spans := l.pop()
+			m.spans -= spans
+			k := c.add()
+			k.Ref, k.lane, k.mark = ref, l, mark
+			c.open++
+			l.here++
+			s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: c.id, Number: c.next - 1, Marked: mark != Unmarked})
+		}
+		m.enqueue(l)
+		m.forget(l)
+	}
+}
+
+// quantum is how many messages of one lane are claimed before the next lane has its turn.
+const quantum = 32
+
+// room returns how many claims may be made on c in this step: the Receive Maximum, the step's size and, for rule 11, number to be
+// claimed − lowest not durably ended < N.
+func (m *Machine) room(c *conn, s *bridge.Step) int {
+	return min(c.window-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
+}

@@ -1,0 +1,115 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// claim is a message under a send number.
+type claim struct {
+	bridge.Ref
+	lane *lane
+	flags
+	rels uint8 // PUBRELs sent, 2 standing for more
+	mark Mark
+}
+
+type flags uint8
+
+const (
+	received   flags = 1 << iota // PUBREC seen
+	releasable                   // and durable: PUBREL may go (rule 9)
+	ended                        // its last acknowledgement is noted
+	gone                         // and durable: the packet identifier is free
+	sent                         // a PUBLISH went out, in this life or an earlier one
+	resent                       // the last PUBLISH was not the first
+)
+
+func (f flags) has(x flags) bool { return f&x != 0 }
+
+// claims of a connection: a ring in which claim n is at n modulo its length. Numbers are dense, so there are never more than packet
+// identifiers (rule 11).
+type claims struct {
+	ring []claim
+	base uint64 // lowest claim not durably ended; next if there is none
+	next uint64 // number of the next claim
+}
+
+func (q *claims) at(n uint64) *claim { return &q.ring[n&uint64(len(q.ring)-1)] }
+
+// add makes room for one more claim and returns it, cleared.
+func (q *claims) add() *claim {
+	if int(q.next-q.base) == len(q.ring) {
+		q.grow()
+	}
+	k := q.at(q.next)
+	q.next++
+	*k = claim{}
+	return k
+}
+
+func (q *claims) grow() {
+	old := *q
+	q.ring = make([]claim, max(64, 2*len(old.ring)))
+	for n := old.base; n < old.next; n++ {
+		*q.at(n) = *old.at(n)
+	}
+}
+
+// trim moves base past what is durably ended.
+func (q *claims) trim() {
+	for q.base < q.next && q.at(q.base).has(gone) {
+		q.base++
+	}
+}
+
+// start sets the next number of a connection that has nothing open.
+func (c *conn) start(next uint64) {
+	c.base, c.next, c.durable, c.touched, c.released = next, next, next, next, next
+}
+
+// restore adds an open claim of an earlier life. Numbers between open claims are those of ended ones.
+func (c *conn) restore(k *bridge.OpenClaim, l *lane, qos byte) error {
+	upto := max(c.next, k.Number+1)
+	if c.base == c.next { // the first open one
+		c.base, c.next = k.Number, k.Number
+	}
+	if k.Number < c.base || upto-c.base > c.ids {
+		return fmt.Errorf("restore claim %d of connection %d, the first is %d and %d are possible: %w",
+			k.Number, c.id, c.base, c.ids, bridge.ErrCorrupt)
+	}
+	for c.next < upto {
+		c.add().flags = ended | gone
+	}
+	if c.at(k.Number).lane != nil {
+		return fmt.Errorf("restore claim %d of connection %d: it is there already: %w", k.Number, c.id, bridge.ErrCorrupt)
+	}
+	x := claim{Ref: k.Ref, lane: l, flags: sent | resent}
+	if k.Received && qos == 2 {
+		x.flags |= received | releasable
+		x.rels = 1
+	}
+	if k.Marked {
+		x.mark = SessionLost
+	}
+	*c.at(k.Number) = x
+	c.durable, c.touched, c.released = upto, c.base, c.base
+	c.open++
+	return nil
+}
+
+// nothingToKeep reports, for a restored connection, that a session at the broker is of no use to it, so that the first CONNECT may wipe
+// it out with whatever strangers left in it: never claimed on, or given up (trying, and all that is open goes out marked anyway). The
+// latter is what a new far end looks like until its first CONNACK is noted.
+func (c *conn) nothingToKeep() bool {
+	if c.next == 0 {
+		return true
+	}
+	for n := c.base; n < c.next; n++ {
+		if k := c.at(n); !k.has(ended) && (k.mark == Unmarked || k.has(received)) {
+			return false
+		}
+	}
+	return c.tried
+}

@@ -1,0 +1,291 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// Config of a Machine. The zero value of a field is what its comment says.
+type Config struct {
+	QoS         byte // 2, else what is sent again is always a possible duplicate
+	Connections int  // clients that may claim; 0 = 1
+	IDs         int  // number of packet identifiers; 0 = 65,535. Simulations use few.
+	Window      int  // at most this many unacknowledged a connection, whatever its Receive Maximum; 0 = no limit of ours
+	Queue       int  // spans (messages of one row and lane that follow each other) that are queued before Room is false; 0 = 65,536
+	Claims      int  // at most this many claims in a Step; 0 = 4,096
+	Hold        bool // a message that is refused for good is tried again like one refused for now; strict lanes only
+	Clean       bool // the far end is not the one that the restored claims belong to: no session of it can be ours
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&c.Connections, 1}, {&c.IDs, 65535}, {&c.Window, 65535}, {&c.Queue, 65536}, {&c.Claims, 4096}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return c
+}
+
+// Lane is the lane of a message as the caller computed it.
+type Lane struct {
+	Hash     uint64
+	Ordering bridge.Ordering // the same for all messages of a Hash
+}
+
+// Kind of a Frame.
+type Kind uint8
+
+const (
+	_       Kind = iota
+	Connect      // CONNECT, with clean start where Clean
+	Publish      // PUBLISH of message Ref
+	Pubrel       // PUBREL
+	Drop         // end the network connection
+	Erase        // DISCONNECT with session expiry 0, then end the network connection
+)
+
+// Mark says why a PUBLISH may be a duplicate.
+type Mark uint8
+
+const (
+	Unmarked    Mark = 0
+	SessionLost Mark = 1 // sent before in a session that is gone
+	SentBefore  Mark = 2 // sent before, and QoS 0 and 1 have no way to tell whether it arrived
+)
+
+// Frame is something to send. Number is the claim's send number.
+type Frame struct {
+	bridge.Ref
+	Number uint64
+	Conn   uint16
+	ID     uint16
+	Kind   Kind
+	Dup    bool
+	Clean  bool
+	Mark   Mark
+}
+
+// Machine is the protocol's state for one remote. See the package comment for how it is used.
+type Machine struct {
+	c        Config
+	conns    []*conn // by connection number; nil: forgotten
+	lanes    map[uint64]*lane
+	free     []*lane // for reuse
+	held     []*lane
+	spans    int                     // queued
+	restored map[bridge.Ref]struct{} // open at the start: their rows come by Offer once more
+	marked   map[bridge.Ref]struct{} // returned in an earlier life while marked
+	acks     []bridge.Ack            // noted, not in a step yet
+	notes    []bridge.Note
+	step     bridge.Step
+	out      bool // step is being committed
+	stopped  bool
+	turn     int // connection that claims first in the next step
+	frames   []Frame
+	given    []Frame
+}
+
+// New returns a machine that has nothing open.
+func New(c Config) *Machine {
+	m := &Machine{c: c.withDefaults(), lanes: make(map[uint64]*lane)}
+	for id := range m.c.Connections {
+		m.conns = append(m.conns, &conn{id: uint16(id), clean: c.Clean, ids: uint64(m.c.IDs)})
+	}
+	return m
+}
+
+// Restore takes over what was open. It is called at most once, before any event; lane gives the lane of an open claim's message.
+func (m *Machine) Restore(r bridge.Restored, lane func(bridge.Ref) (Lane, error)) error {
+	for id, next := range r.Next {
+		m.restoreConn(id).start(next)
+	}
+	for id := range r.Trying {
+		c := m.restoreConn(id)
+		c.tried, c.unanswered = true, true
+	}
+	m.restored = make(map[bridge.Ref]struct{}, len(r.Claims))
+	m.marked = make(map[bridge.Ref]struct{}, len(r.Marked))
+	for _, ref := range r.Marked {
+		m.marked[ref] = struct{}{}
+	}
+	for i := range r.Claims {
+		k := &r.Claims[i]
+		l, err := lane(k.Ref)
+		if err != nil {
+			return fmt.Errorf("restore claim %d of connection %d: %w", k.Number, k.Conn, err)
+		}
+		c := m.restoreConn(k.Conn)
+		if err := c.restore(k, m.lane(l), m.c.QoS); err != nil {
+			return err
+		}
+		m.count(c.at(k.Number).lane, c, 1)
+		m.restored[k.Ref] = struct{}{}
+	}
+	for _, c := range m.conns {
+		if c != nil {
+			c.clean = c.clean || c.nothingToKeep()
+		}
+	}
+	return nil
+}
+
+// restoreConn returns a connection that may not be configured any more.
+func (m *Machine) restoreConn(id uint16) *conn {
+	for int(id) >= len(m.conns) {
+		m.conns = append(m.conns, nil)
+	}
+	if m.conns[id] == nil {
+		m.conns[id] = &conn{id: id, removed: true, clean: m.c.Clean, ids: uint64(m.c.IDs)}
+	}
+	return m.conns[id]
+}
+
+// conn returns a connection, nil for one that is not known or was forgotten: what is said of it is ignored.
+func (m *Machine) conn(id uint16) *conn {
+	if int(id) >= len(m.conns) {
+		return nil
+	}
+	return m.conns[id]
+}
+
+// Connections returns the numbers of those that are to be connected: the configured ones, and those that still have to end what was
+// open when they were taken out of the configuration.
+func (m *Machine) Connections() []uint16 {
+	var ids []uint16
+	for id, c := range m.conns {
+		if c != nil {
+			ids = append(ids, uint16(id))
+		}
+	}
+	return ids
+}
+
+// Offer queues the messages of a row that are neither settled nor claimed. Rows must come in ascending order.
+func (m *Machine) Offer(row *bridge.Row, laneOf func(i int) Lane) {
+	var last *lane
+	for i := range row.Count {
+		ref := bridge.Ref{Row: row.Number, Index: uint32(i)}
+		if row.Settled.Has(i) || m.taken(ref) {
+			continue
+		}
+		of := laneOf(i)
+		if last == nil || last.Hash != of.Hash {
+			last = m.lane(of)
+		}
+		mark := Unmarked
+		if _, ok := m.marked[ref]; ok {
+			delete(m.marked, ref)
+			mark = SessionLost
+		}
+		m.spans += last.push(ref, mark)
+		m.enqueue(last)
+	}
+}
+
+// taken reports whether ref was claimed in an earlier life; each is asked for once.
+func (m *Machine) taken(ref bridge.Ref) bool {
+	if len(m.restored) == 0 {
+		return false
+	}
+	_, ok := m.restored[ref]
+	delete(m.restored, ref)
+	return ok
+}
+
+// Room reports whether more rows should be offered.
+func (m *Machine) Room() bool { return m.spans < m.c.Queue }
+
+// Stop makes every later Step free of claims.
+func (m *Machine) Stop() { m.stopped = true }
+
+// Idle reports whether nothing is open that could still be answered: no acknowledgement waits to be committed, and every
+// connection with open claims is down.
+func (m *Machine) Idle() bool {
+	if m.out || len(m.acks)+len(m.notes) > 0 {
+		return false
+	}
+	for _, c := range m.conns {
+		if c != nil && c.open > 0 && c.state != down {
+			return false
+		}
+	}
+	return true
+}
+
+// Frames returns what is to be sent since the last call, in order. The slice is the caller's until the next call.
+func (m *Machine) Frames() []Frame {
+	m.frames, m.given = m.given[:0], m.frames
+	return m.given
+}
+
+// Retry lets the lanes go on that hold a message which was refused for now.
+func (m *Machine) Retry() {
+	for _, l := range m.held {
+		l.held = false
+		m.enqueue(l)
+	}
+	m.held = m.held[:0]
+}
+
+// Held returns how many lanes wait for Retry.
+func (m *Machine) Held() int { return len(m.held) }
+
+// Flying returns how many messages of a connection were sent and are not acknowledged, and how many may be.
+func (m *Machine) Flying(id uint16) (n, window int) {
+	if c := m.conn(id); c != nil {
+		return c.flying, c.window
+	}
+	return 0, 0
+}
+
+// Find returns the message of a claim that is not durably ended.
+func (m *Machine) Find(id uint16, number uint64) (bridge.Ref, bool) {
+	c := m.conn(id)
+	if c == nil || number < c.base || number >= c.next {
+		return bridge.Ref{}, false
+	}
+	return c.at(number).Ref, true
+}
+
+// Step returns what is to be made durable next, or nil while there is nothing or a step is out. Acknowledgements ride with new claims, or
+// go alone (rule 12).
+func (m *Machine) Step() *bridge.Step {
+	if m.out {
+		return nil
+	}
+	s := &m.step
+	s.Acks, m.acks = m.acks, s.Acks[:0]
+	s.Notes, m.notes = m.notes, s.Notes[:0]
+	s.Claims = s.Claims[:0]
+	if !m.stopped {
+		m.claim(s)
+	}
+	if len(s.Acks)+len(s.Notes)+len(s.Claims) == 0 {
+		return nil
+	}
+	m.out = true
+	return s
+}
+
+// Done says that the last step is durable.
+func (m *Machine) Done() {
+	m.out = false
+	for i := range m.step.Acks {
+		a := &m.step.Acks[i]
+		m.conns[a.Conn].durably(a)
+	}
+	for _, n := range m.step.Notes {
+		m.noted(n)
+	}
+	for _, c := range m.conns {
+		if c != nil {
+			c.settle()
+			m.send(c)
+			m.drain(c)
+		}
+	}
+}

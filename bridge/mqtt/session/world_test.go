@@ -1,0 +1,482 @@
+package session_test
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/mqtt/session"
+)
+
+// A world is a machine between a model outbox and a model broker. A seed makes every choice, so a seed is a schedule. Checked are: nothing
+// lost, no double without a mark, no mark without a cause, order per stream, Receive Maximum, dense numbers, nothing stuck.
+
+const streams, maxClients, maxTurns = 3, 3, 20000
+
+// variant fixes a part of the world; what it leaves open the seed decides.
+type variant struct {
+	name      string
+	qos       byte
+	ordering  bridge.Ordering
+	loses     bool // a killed broker forgets its sessions
+	calm      bool // nothing breaks while a CONNECT is unanswered
+	refuses   bool // the broker refuses some messages, for now or for good
+	hold      bool
+	farChange bool // a restart may find itself in front of another broker
+}
+
+type packet struct {
+	kind    session.Kind       // to the broker
+	ack     session.PacketKind // from the broker; 0: CONNACK
+	id      uint16
+	code    byte
+	ref     bridge.Ref
+	mark    bool
+	clean   bool
+	present bool
+	window  int
+}
+
+type brokerSession struct {
+	exists  bool
+	waiting map[uint16]packet // QoS 2, PUBREC said
+}
+
+type client struct {
+	up       bool
+	toBroker []packet
+	toUs     []packet
+	window   int
+	busy     map[uint16]bool
+	answered bool // no CONNECT is under way
+}
+
+type world struct {
+	variant
+	pick      func(int) int
+	fired     map[string]int
+	ids       int
+	atPublish bool // hands on at PUBLISH, else at PUBREL
+	says91    bool
+	m         *session.Machine
+	conns     int
+	box       box
+	rows      []bridge.Row // appended so far
+	coming    []bridge.Row
+	offered   int
+	step      *bridge.Step
+	clients   [maxClients]client
+	sessions  [maxClients]brokerSession
+	refusals  map[bridge.Ref]int // 1: once, for now; 2: for good
+	published map[bridge.Ref]int
+	out       []packet // handed on
+	lossy     bool     // a session was lost, or had to be taken for lost
+	faults    int
+	fail      string
+}
+
+func newWorld(v variant, seed uint64, fired map[string]int) *world {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	w := &world{variant: v, pick: rng.IntN, fired: fired, refusals: map[bridge.Ref]int{}, published: map[bridge.Ref]int{}}
+	w.ids, w.atPublish, w.says91, w.faults = 5+w.pick(3), w.pick(2) == 0, w.pick(2) == 0, w.pick(7)
+	w.box = newBox(w.ids)
+	for n := range 5 + w.pick(6) {
+		r := bridge.Row{Number: uint64(n + 1), Stream: string(rune('a' + w.pick(streams))), Count: 1 + w.pick(4)}
+		w.coming = append(w.coming, r)
+		if v.refuses && w.pick(4) == 0 {
+			w.refusals[bridge.Ref{Row: r.Number, Index: uint32(w.pick(r.Count))}] = 1 + w.pick(2)
+		}
+	}
+	w.boot()
+	return w
+}
+
+func (w *world) fire(what string) { w.fired[what]++ }
+
+func (w *world) lane(row uint64) session.Lane {
+	for _, r := range w.coming {
+		if r.Number == row {
+			return session.Lane{Hash: uint64(r.Stream[0] - 'a'), Ordering: w.ordering}
+		}
+	}
+	panic("no such row")
+}
+
+// boot starts a machine from what the box remembers.
+func (w *world) boot() {
+	conns := 1 + w.pick(maxClients)
+	if w.m != nil && conns != w.conns {
+		w.fire("another number of clients")
+	}
+	w.conns, w.step, w.offered = conns, nil, 0
+	changed := w.m != nil && w.farChange && w.pick(2) == 0
+	if changed {
+		w.fire("another far end")
+		w.lossy = true
+		w.otherBroker()
+	}
+	r := w.box.restored(changed)
+	if len(r.Trying) > 0 {
+		w.fire("start with a CONNECT unanswered")
+		w.lossy = true
+	}
+	w.m = session.New(session.Config{
+		QoS: w.qos, Connections: conns, IDs: w.ids, Window: 1 + w.pick(6), Queue: 1 + w.pick(9), Claims: 1 + w.pick(4),
+		Hold: w.hold, Clean: changed,
+	})
+	if err := w.m.Restore(r, func(r bridge.Ref) (session.Lane, error) { return w.lane(r.Row), nil }); err != nil {
+		w.fail = err.Error()
+	}
+}
+
+// otherBroker is one whose sessions under our client ids have rests of somebody else's messages in them.
+func (w *world) otherBroker() {
+	for i := range w.sessions {
+		w.sessions[i] = brokerSession{exists: w.pick(2) == 0, waiting: map[uint16]packet{}}
+		for id := range w.ids {
+			if w.sessions[i].exists && w.pick(2) == 0 {
+				w.sessions[i].waiting[uint16(id+1)] = packet{}
+			}
+		}
+	}
+}
+
+var acts = []func(*world) bool{
+	(*world).append, (*world).offer, (*world).commit, (*world).done, (*world).dial, (*world).brokerReads, (*world).weRead, (*world).retry,
+	(*world).brokerReads, (*world).weRead,
+}
+
+// run plays one schedule and returns what failed.
+func (w *world) run() string {
+	slow := w.pick(2 * len(acts))
+	for turn := 0; w.fail == "" && !w.finished(); turn++ {
+		if turn > maxTurns {
+			return "stuck"
+		}
+		if w.faults > 0 && w.pick(20) == 0 {
+			w.fault()
+			continue
+		}
+		first := w.pick(len(acts))
+		for i := range acts {
+			if a := (first + i) % len(acts); (a != slow || w.pick(8) == 0) && acts[a](w) {
+				break
+			}
+		}
+		w.carry()
+	}
+	if w.fail != "" {
+		return w.fail
+	}
+	return w.verdict()
+}
+
+func (w *world) finished() bool {
+	return len(w.rows) == len(w.coming) && w.offered == len(w.rows) && w.box.finished(w.rows) && w.m.Held() == 0
+}
+
+func (w *world) append() bool {
+	if len(w.rows) == len(w.coming) {
+		return false
+	}
+	w.rows = append(w.rows, w.coming[len(w.rows)])
+	return true
+}
+
+func (w *world) offer() bool {
+	if w.offered == len(w.rows) || !w.m.Room() {
+		return false
+	}
+	r := w.rows[w.offered]
+	r.Settled = w.box.bitmap(r)
+	w.m.Offer(&r, func(int) session.Lane { return w.lane(r.Number) })
+	w.offered++
+	return true
+}
+
+func (w *world) commit() bool {
+	if w.step != nil {
+		return false
+	}
+	w.step = w.m.Step()
+	return w.step != nil
+}
+
+func (w *world) done() bool {
+	if w.step == nil {
+		return false
+	}
+	if w.pick(10) == 0 {
+		w.fire("commit failed, tried again")
+		return true
+	}
+	if w.fail = w.box.apply(w.step); w.fail != "" {
+		return true
+	}
+	w.step = nil
+	w.m.Done()
+	return true
+}
+
+func (w *world) dial() bool {
+	id := w.pick(maxClients)
+	if c := &w.clients[id]; c.up || !slices.Contains(w.m.Connections(), uint16(id)) {
+		return false
+	} else {
+		*c = client{up: true, answered: true}
+	}
+	w.m.Ready(uint16(id))
+	return true
+}
+
+func (w *world) retry() bool {
+	if w.m.Held() == 0 {
+		return false
+	}
+	w.fire("lane held and tried again")
+	w.m.Retry()
+	return true
+}
+
+// carry puts the machine's frames on the wire.
+func (w *world) carry() {
+	for _, f := range w.m.Frames() {
+		c := &w.clients[f.Conn]
+		switch {
+		case f.Kind == session.Drop:
+			w.cut(int(f.Conn))
+			continue
+		case f.Kind == session.Erase:
+			w.fire("removed client drained")
+		case f.Kind == session.Connect:
+			c.answered = false
+			if f.Clean {
+				w.fire("clean start")
+			}
+		case f.Kind == session.Publish && f.Mark != 0 && w.published[f.Ref] == 0:
+			// Counted only: the mark says "perhaps", a claim of a lost session may never have been sent.
+			w.fire("marked and never sent before")
+		}
+		if !c.up {
+			continue
+		}
+		if f.Kind == session.Publish {
+			w.published[f.Ref]++
+			if f.Number >= uint64(w.ids) {
+				w.fire("identifiers wrapped")
+			}
+		}
+		c.toBroker = append(c.toBroker, packet{kind: f.Kind, id: f.ID, ref: f.Ref, mark: f.Mark != 0, clean: f.Clean})
+	}
+}
+
+func (w *world) brokerReads() bool {
+	id := w.pick(maxClients)
+	if len(w.clients[id].toBroker) == 0 {
+		return false
+	}
+	w.brokerTakes(id)
+	return true
+}
+
+func (w *world) brokerTakes(id int) {
+	c, s := &w.clients[id], &w.sessions[id]
+	p := c.toBroker[0]
+	c.toBroker = c.toBroker[1:]
+	switch p.kind {
+	case session.Connect:
+		w.brokerConnect(c, s, p)
+	case session.Publish:
+		w.brokerPublish(c, s, p)
+	case session.Pubrel:
+		reply := packet{ack: session.Pubcomp, id: p.id}
+		kept, known := s.waiting[p.id]
+		if !known {
+			reply.code = 0x92
+		} else if !w.atPublish && kept.ref.Row != 0 {
+			w.hand(kept)
+		}
+		delete(s.waiting, p.id)
+		delete(c.busy, p.id)
+		c.toUs = append(c.toUs, reply)
+	case session.Erase:
+		*s = brokerSession{}
+		w.cut(id)
+	}
+}
+
+func (w *world) brokerConnect(c *client, s *brokerSession, p packet) {
+	if w.faults > 0 && w.pick(12) == 0 {
+		w.faults--
+		w.fire("CONNECT rejected")
+		c.toUs = append(c.toUs, packet{code: 0x88})
+		return
+	}
+	if p.clean || !s.exists {
+		*s = brokerSession{waiting: map[uint16]packet{}}
+	}
+	c.window, c.busy = 1+w.pick(5), map[uint16]bool{}
+	c.toUs = append(c.toUs, packet{present: s.exists, window: c.window})
+	s.exists = true
+}
+
+func (w *world) brokerPublish(c *client, s *brokerSession, p packet) {
+	reply := packet{ack: session.Puback, id: p.id}
+	if w.qos == 2 {
+		reply.ack = session.Pubrec
+	}
+	if c.busy[p.id] = true; len(c.busy) > c.window {
+		w.fail = "window"
+	}
+	_, known := s.waiting[p.id]
+	switch {
+	case w.qos == 2 && known:
+		if w.says91 {
+			reply.code = 0x91
+			w.fire("0x91")
+		}
+	case w.refusals[p.ref] > 0:
+		reply.code = 0x97
+		if w.refusals[p.ref] == 1 {
+			delete(w.refusals, p.ref)
+			w.fire("refused for now")
+		} else {
+			reply.code = 0x99
+			w.fire("refused for good")
+			if w.hold && w.pick(3) == 0 {
+				delete(w.refusals, p.ref)
+			}
+		}
+	case w.qos != 2:
+		w.hand(p)
+	default:
+		if s.waiting[p.id] = p; w.atPublish {
+			w.hand(p)
+		}
+	}
+	if w.qos != 2 || reply.code >= 0x80 && reply.code != 0x91 {
+		delete(c.busy, p.id)
+	}
+	c.toUs = append(c.toUs, reply)
+}
+
+func (w *world) hand(p packet) { w.out = append(w.out, p) }
+
+func (w *world) weRead() bool {
+	id := w.pick(maxClients)
+	c := &w.clients[id]
+	if len(c.toUs) == 0 {
+		return false
+	}
+	p := c.toUs[0]
+	c.toUs = c.toUs[1:]
+	switch {
+	case p.ack != 0:
+		if p.code == 0x92 {
+			w.fire("0x92 to a repeated PUBREL")
+		}
+		w.m.Packet(uint16(id), session.Packet{Kind: p.ack, ID: p.id, Code: p.code, Reason: "test"})
+	case p.code >= 0x80:
+		c.answered = true
+		w.m.Rejected(uint16(id))
+		w.cut(id)
+	default:
+		c.answered = true
+		w.m.Accepted(uint16(id), p.present, p.window)
+	}
+	return true
+}
+
+// cut ends a network connection; the broker may still read what was on its way.
+func (w *world) cut(id int) {
+	c := &w.clients[id]
+	for n := w.pick(len(c.toBroker) + 1); n > 0 && len(c.toBroker) > 0; n-- {
+		w.brokerTakes(id)
+	}
+	if c.up && !c.answered {
+		w.fire("CONNECT unanswered")
+		w.lossy = true
+	}
+	*c = client{answered: true}
+	w.m.Lost(uint16(id))
+}
+
+// connecting reports whether a CONNECT is noted or sent whose answer is not noted.
+func (w *world) connecting() bool {
+	if w.step != nil && len(w.step.Notes) > 0 {
+		return true
+	}
+	for id := range w.clients {
+		if c := w.box.conns[uint16(id)]; !w.clients[id].answered || c != nil && c.trying {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) fault() {
+	if w.calm && w.connecting() {
+		return
+	}
+	w.faults--
+	switch f := w.pick(5); f {
+	case 0, 1:
+		w.fire("crash")
+		if w.step != nil {
+			if w.pick(2) == 0 {
+				w.fire("crash: step in flight is durable")
+				w.fail = w.box.apply(w.step)
+			} else {
+				w.fire("crash: step in flight is gone")
+			}
+		}
+		for id := range w.clients {
+			w.cut(id)
+		}
+		w.boot()
+	case 2, 3:
+		w.fire("network cut")
+		w.cut(w.pick(maxClients))
+	case 4:
+		for id := range w.clients {
+			w.clients[id].toBroker = nil
+			w.cut(id)
+			if w.loses && w.sessions[id].exists {
+				w.fire("session lost")
+				w.lossy = true
+				w.sessions[id] = brokerSession{}
+			}
+		}
+	}
+}
+
+// verdict compares what was handed on with what was appended.
+func (w *world) verdict() string {
+	times := map[bridge.Ref]int{}
+	last := map[string]bridge.Ref{}
+	for _, p := range w.out {
+		if times[p.ref]++; times[p.ref] > 1 {
+			if !p.mark {
+				return "unmarked double"
+			}
+			if !w.lossy && w.qos == 2 {
+				return "double without a cause"
+			}
+			w.fire("marked double")
+			continue
+		}
+		stream := w.coming[p.ref.Row-1].Stream
+		if l := last[stream]; w.ordering != bridge.Unordered && (l.Row > p.ref.Row || l.Row == p.ref.Row && l.Index > p.ref.Index) {
+			return "order"
+		}
+		last[stream] = p.ref
+	}
+	for _, r := range w.coming {
+		for i := range r.Count {
+			if ref := (bridge.Ref{Row: r.Number, Index: uint32(i)}); times[ref] == 0 && !w.box.parked[ref] {
+				return "lost"
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,177 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Sender is the far end's half of a pump: it decides what is claimed and does the sending. All its methods are called by Pump.Run
+// alone, one at a time, and none of them may wait for the far end.
+type Sender interface {
+	// Turn handles what happened at the far end since the last call. With stopping, nothing new is claimed any more.
+	Turn(stopping bool) (Progress, error)
+	// Take queues a row, in the order of their numbers.
+	Take(row Row) error
+	// Step returns what is to be made durable next, or nil. It belongs to the caller until Done.
+	Step() *Step
+	// Done says that the last Step is durable: what it allows may be sent now.
+	Done() error
+}
+
+// Progress is what a pump needs to know of its sender.
+type Progress struct {
+	Room bool // more rows may be taken
+	Idle bool // nothing is open that could still be answered; a stopping pump may end
+}
+
+// Pump carries what was appended to one remote: rows → Step → Commit → send (rules 8 to 16). It knows nothing of the far end's protocol.
+type Pump struct {
+	Outbox Outbox
+	Sender Sender
+	Wake   <-chan struct{} // has a value when Turn has something to do; with room for one
+	Log    *slog.Logger    // nil: none
+	Linger time.Duration   // how long a stopping pump waits for open acknowledgements
+}
+
+const (
+	rowsAtOnce    = 64 // rows asked of the outbox at a time
+	commitRetry   = 50 * time.Millisecond
+	commitBackoff = 5 * time.Second // longest wait between two tries of a failed commit
+)
+
+// Run works until ctx ends, the sender fails, or the outbox's state is not known any more (ErrUnknown, ErrCorrupt, ErrClosed). After the
+// end of ctx it claims nothing new, waits up to Linger for what is open, commits what came in, and returns nil.
+func (p *Pump) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	reading, endReading := context.WithCancel(ctx)
+	defer endReading()
+	committed, endCommits := context.WithCancel(context.WithoutCancel(ctx)) // outlives ctx by Linger at most
+	defer endCommits()
+	rows, lost := p.read(reading, &parts)
+	steps, done := p.commit(committed, &parts)
+	defer close(steps)
+	var late <-chan time.Time
+	committing, stop := false, ctx.Done()
+	for {
+		at, err := p.Sender.Turn(stop == nil)
+		if err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		if !committing {
+			if s := p.Sender.Step(); s != nil {
+				committing = true
+				steps <- s
+			}
+		}
+		if stop == nil && at.Idle && !committing {
+			return nil
+		}
+		in := rows
+		if !at.Room || stop == nil {
+			in = nil
+		}
+		select {
+		case row := <-in:
+			err = p.take(row, rows)
+		case err = <-done:
+			committing = false
+			if err == nil {
+				err = p.Sender.Done()
+			}
+		case err = <-lost:
+			lost = nil
+		case <-p.Wake:
+		case <-stop:
+			stop = nil
+			late = time.After(p.Linger)
+		case <-late:
+			return nil // a commit that hangs has to give up now
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take hands over a row and those that wait behind it, so that a burst is claimed in one step.
+func (p *Pump) take(row Row, rows <-chan Row) error {
+	for n := 0; ; n++ {
+		if err := p.Sender.Take(row); err != nil {
+			return fmt.Errorf("take row %d: %w", row.Number, err)
+		}
+		if n == rowsAtOnce {
+			return nil
+		}
+		select {
+		case row = <-rows:
+		default:
+			return nil
+		}
+	}
+}
+
+// read asks the outbox for rows until ctx ends.
+func (p *Pump) read(ctx context.Context, parts *sync.WaitGroup) (<-chan Row, <-chan error) {
+	out, lost := make(chan Row, rowsAtOnce), make(chan error, 1)
+	parts.Go(func() {
+		for after := uint64(0); ; {
+			rows, err := p.Outbox.Next(ctx, after, rowsAtOnce)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				lost <- fmt.Errorf("read rows after %d: %w", after, err)
+				return
+			}
+			for _, r := range rows {
+				after = r.Number
+				select {
+				case out <- r:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	})
+	return out, lost
+}
+
+// commit makes the steps durable that are sent to it, each until it succeeds: a full disk is waited for, with everything that was read.
+func (p *Pump) commit(ctx context.Context, parts *sync.WaitGroup) (chan<- *Step, <-chan error) {
+	steps, done := make(chan *Step, 1), make(chan error, 1)
+	parts.Go(func() {
+		for s := range steps {
+			done <- p.commitOne(ctx, s)
+		}
+	})
+	return steps, done
+}
+
+func (p *Pump) commitOne(ctx context.Context, s *Step) error {
+	for wait := commitRetry; ; wait = min(2*wait, commitBackoff) {
+		err := p.Outbox.Commit(ctx, s)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || isFinal(err) {
+			return fmt.Errorf("commit %d claims, %d acknowledgements: %w", len(s.Claims), len(s.Acks), err)
+		}
+		if p.Log != nil {
+			p.Log.Warn("commit failed, trying again", "error", err, "wait", wait)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// isFinal reports whether trying the same step again is of no use, or not allowed.
+func isFinal(err error) bool {
+	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrClosed) || errors.Is(err, ErrRejected)
+}
