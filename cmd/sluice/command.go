@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/sluicebridge/sluice/bridge/config"
+)
+
+// Exit codes. Scripts rely on them.
+const (
+	exitOK          = 0
+	exitRuntime     = 1
+	exitUsage       = 2
+	exitDifferences = 3 // verify found some
+	exitConfig      = 78
+)
+
+// command is one of the program's commands. A name of two words is given as two arguments.
+type command struct {
+	name, args, about string
+	run               func(ctx context.Context, e *environment, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"simulate vibration", "", "simulate a machine full of vibration sensors and the ReductStore beside it", runSimulate},
+		{"version", "", "print the version", runVersion},
+	}
+}
+
+// environment is what a command may use of the world outside.
+type environment struct {
+	out io.Writer // results, for machines with --json
+	err io.Writer // logs and complaints
+	log *slog.Logger
+}
+
+// usageError is a wrong command line.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+// run finds the command and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	e := &environment{out: stdout, err: stderr, log: slog.New(slog.NewTextHandler(stderr, nil))}
+	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		fmt.Fprint(stdout, usage())
+		return exitOK
+	}
+	for _, c := range commands() {
+		words := strings.Fields(c.name)
+		if len(args) < len(words) || strings.Join(args[:len(words)], " ") != c.name {
+			continue
+		}
+		return exitCode(c.run(ctx, e, args[len(words):]), stderr)
+	}
+	if len(args) > 0 {
+		fmt.Fprintf(stderr, "sluice: no command %q\n\n", strings.Join(args, " "))
+	}
+	fmt.Fprint(stderr, usage())
+	return exitUsage
+}
+
+func usage() string {
+	var b strings.Builder
+	b.WriteString("usage: sluice COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-20s %s\n", c.name, c.about)
+	}
+	b.WriteString("\nsluice COMMAND --help lists the flags.\n")
+	return b.String()
+}
+
+// exitCode says an error once, where it ends.
+func exitCode(err error, stderr io.Writer) int {
+	var wrong usageError
+	var problems config.Problems
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &wrong):
+		fmt.Fprintf(stderr, "sluice: %v\n", err)
+		return exitUsage
+	case errors.As(err, &problems):
+		fmt.Fprintln(stderr, err)
+		return exitConfig
+	default:
+		fmt.Fprintf(stderr, "sluice: %v\n", err)
+		return exitRuntime
+	}
+}
+
+// flags makes a command's flag set; its help goes where complaints go.
+func (e *environment) flags(name string) *flag.FlagSet {
+	fs := flag.NewFlagSet("sluice "+name, flag.ContinueOnError)
+	fs.SetOutput(e.err)
+	return fs
+}
+
+// parse reads the flags of a command that takes no further arguments.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil: // the flag set has shown the flags
+		return usageError{err.Error()}
+	case fs.NArg() > 0:
+		return usageError{fmt.Sprintf("%s: unexpected argument %q", fs.Name(), fs.Arg(0))}
+	}
+	return nil
+}
+
+func jsonFlag(fs *flag.FlagSet) *bool { return fs.Bool("json", false, "print JSON") }
+
+// printJSON writes a result for machines.
+func (e *environment) printJSON(v any) error {
+	enc := json.NewEncoder(e.out)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
