@@ -1,0 +1,255 @@
+package reduct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// request is one batch on its way in, its memory reused from request to request.
+type request struct {
+	t      *Target
+	ctx    *fasthttp.RequestCtx
+	stream string
+	head   head
+	lease  lease
+	batch  bridge.Batch
+	keys   []bridge.Key
+	times  []int64
+	known  []bool
+}
+
+func (r *request) begin(t *Target, ctx *fasthttp.RequestCtx, stream string) {
+	r.t, r.ctx, r.stream = t, ctx, stream
+	r.lease = lease{budget: t.budget}
+	r.batch = bridge.Batch{Stream: stream, Records: r.batch.Records[:0]}
+}
+
+func (r *request) end() {
+	t := r.t
+	r.lease.free()
+	clear(r.batch.Records) // no views into the next request's header section
+	clear(r.head.labels)
+	clear(r.head.items)
+	r.t, r.ctx = nil, nil
+	t.requests.Put(r)
+}
+
+// write takes a POST in.
+func (r *request) write() {
+	if err := r.head.parse(r.ctx.Request.Header.RawHeaders()); err != nil {
+		r.refuse(err)
+		return
+	}
+	for _, it := range r.head.items {
+		r.batch.Records = append(r.batch.Records, bridge.Record{
+			Time: it.time, ContentType: it.contentType, Labels: r.head.labels[it.from:it.to:it.to],
+		})
+	}
+	oversized, err := r.body()
+	switch {
+	case errors.Is(err, errNoMemory):
+		r.keep("other requests use all of max_memory", err)
+		return
+	case err != nil:
+		r.refuse(err)
+		return
+	}
+	if oversized > 0 {
+		r.dropOversized()
+	}
+	err = r.deliver()
+	switch {
+	case errors.Is(err, bridge.ErrRejected):
+		r.refuse(err)
+	case err != nil:
+		r.keep(reason(err), err)
+	case oversized > 0:
+		r.noteOversized()
+	}
+}
+
+// body reads the payloads.
+func (r *request) body() (oversized int, err error) {
+	ctx, cancel := r.deadline()
+	defer cancel()
+	body, done, err := r.t.decoders.open(string(r.ctx.Request.Header.ContentEncoding()), patient{r.ctx})
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	p := payload{ctx: ctx, lease: &r.lease, maxRecord: int64(r.t.cfg.MaxRecord), maxBody: int64(r.t.cfg.MaxBody)}
+	return p.read(body, &r.head, r.batch.Records)
+}
+
+// deliver hands the batch to the intake, waits as long as an answer may be held where that may help, and returns nil when it is ours.
+func (r *request) deliver() error {
+	if len(r.batch.Records) == 0 {
+		return nil
+	}
+	ctx, cancel := r.deadline()
+	defer cancel()
+	if h := r.t.part.Holder; h != nil {
+		last := r.batch.Records[len(r.batch.Records)-1].Time
+		if err := h.Settle(ctx, r.stream, r.accepted(), last); err != nil {
+			return fmt.Errorf("reconcile before the first batch of a connection: %w", err)
+		}
+	}
+	return r.insist(ctx, func() error { return r.t.part.Intake.Deliver(ctx, &r.batch) })
+}
+
+// insist calls f until it succeeds, fails for a reason that waiting does not cure, or ctx ends.
+func (r *request) insist(ctx context.Context, f func() error) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := f()
+		if err == nil || !errors.Is(err, bridge.ErrFull) && !errors.Is(err, bridge.ErrUnknown) && !errors.Is(err, bridge.ErrRetry) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		case <-r.t.stopped:
+			return err
+		}
+	}
+}
+
+// update takes a PATCH in. Each record that we want whole is answered 404, on its own: the sender then POSTs it at once. For PATCH, and only
+// there, an error of one record does not make the sender forget it.
+func (r *request) update() {
+	if err := r.head.parse(r.ctx.Request.Header.RawHeaders()); err != nil {
+		r.refuse(err)
+		return
+	}
+	ctx, cancel := r.deadline()
+	defer cancel()
+	if err := r.insist(ctx, func() error { return r.wanted(ctx) }); err != nil {
+		r.keep(reason(err), err)
+		return
+	}
+	for i, it := range r.head.items {
+		if !r.known[i] {
+			r.ctx.Response.Header.Set("x-reduct-error-"+strconv.FormatInt(it.time, 10), "404,not seen with these labels")
+		}
+	}
+}
+
+// wanted sets r.known[i] where record i need not come whole.
+func (r *request) wanted(ctx context.Context) error {
+	r.keys, r.times, r.known = r.keys[:0], r.times[:0], r.known[:0]
+	for _, it := range r.head.items {
+		r.keys = append(r.keys, bridge.Key{Time: it.time, Revision: bridge.LabelHash(r.head.labels[it.from:it.to])})
+		r.times = append(r.times, it.time)
+		r.known = append(r.known, false)
+	}
+	if len(r.keys) == 0 {
+		return nil
+	}
+	if r.t.cfg.OnUpdate == "resend" {
+		return r.t.part.Intake.Update(ctx, r.stream, r.keys, r.known)
+	}
+	if err := r.t.part.Intake.Unseen(ctx, r.stream, r.times, r.known); err != nil {
+		return err
+	}
+	for i := range r.known {
+		r.known[i] = !r.known[i] // seen at all is known well enough
+	}
+	return nil
+}
+
+// refuse answers 422, which makes the sender forget, after a durable gap says what (rule 6).
+func (r *request) refuse(cause error) {
+	g := bridge.Gap{Stream: r.stream, From: 0, To: math.MaxInt64, Reason: cause.Error()}
+	if from, to, ok := span(r.ctx.Request.Header.RawHeaders()); ok {
+		g.From, g.To = from, to
+	}
+	if err := r.note(g); err != nil {
+		r.keep("a gap could not be noted", err)
+		return
+	}
+	r.t.loud.warn("replicated batch refused; noted as a gap", "stream", r.stream, "from", g.From, "to", g.To, "err", cause)
+	r.ctx.SetConnectionClose() // the rest of its body is not worth reading
+	r.t.answer(r.ctx, fasthttp.StatusUnprocessableEntity, "sluice: "+cause.Error())
+}
+
+// dropOversized takes the records without payload that are over max_record out of the batch.
+func (r *request) dropOversized() {
+	kept := r.batch.Records[:0]
+	for i, rec := range r.batch.Records {
+		if r.head.items[i].size <= int64(r.t.cfg.MaxRecord) {
+			kept = append(kept, rec)
+		}
+	}
+	r.batch.Records = kept
+}
+
+// noteOversized parks the records over max_record by reference: a gap for each says where they are.
+func (r *request) noteOversized() {
+	for _, it := range r.head.items {
+		if it.size <= int64(r.t.cfg.MaxRecord) {
+			continue
+		}
+		why := fmt.Sprintf("record of %d bytes over max_record (%v), left in the edge store", it.size, r.t.cfg.MaxRecord)
+		if err := r.note(bridge.Gap{Stream: r.stream, From: it.time, To: it.time, Reason: why}); err != nil {
+			r.keep("a gap could not be noted", err)
+			return
+		}
+		r.t.loud.warn("record over max_record left in the edge store", "stream", r.stream, "time", it.time, "size", it.size)
+	}
+}
+
+func (r *request) note(g bridge.Gap) error {
+	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
+	defer cancel()
+	g.Noted = time.Now()
+	if err := r.t.part.Gaps.NoteGap(ctx, g); err != nil {
+		return fmt.Errorf("note a gap of %s: %w", r.stream, err)
+	}
+	if h := r.t.part.Holder; h != nil {
+		h.Noted(r.stream)
+	}
+	return nil
+}
+
+func (r *request) keep(message string, err error) {
+	r.t.loud.warn("replicated batch not taken; answered 503, the sender repeats it", "stream", r.stream, "err", err)
+	if errors.Is(err, bridge.ErrClosed) {
+		r.ctx.SetConnectionClose()
+	}
+	r.t.keep(r.ctx, "sluice: "+message)
+}
+
+// deadline bounds what an answer waits for. It does not depend on the shutdown: what was read is finished.
+func (r *request) deadline() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Duration(r.t.cfg.Hold))
+}
+
+// accepted returns when the request's connection was.
+func (r *request) accepted() time.Time {
+	if m, ok := r.ctx.Conn().(*member); ok {
+		return m.accepted
+	}
+	return time.Now()
+}
+
+func reason(err error) string {
+	switch {
+	case errors.Is(err, bridge.ErrFull):
+		return "ledger is full"
+	case errors.Is(err, bridge.ErrUnknown):
+		return "outcome of the last write unknown"
+	case errors.Is(err, bridge.ErrRetry):
+		return "busy or paused"
+	case errors.Is(err, bridge.ErrClosed):
+		return "shutting down"
+	}
+	return "batch could not be taken"
+}

@@ -1,0 +1,165 @@
+package reduct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+const (
+	apiVersion  = "1.21"            // announced, so that the sender may compress
+	idleTimeout = 180 * time.Second // the sender drops an idle connection after 90 s; were we first, a batch could be on its way
+	stall       = 60 * time.Second  // longest wait for the next byte of a request
+	drainTime   = 5 * time.Second   // at shutdown, how long senders are told to go before their connections are closed
+	endTime     = 30 * time.Second  // at shutdown, how long requests in progress may take
+	maxDrain    = 1 << 30           // bytes of a body read away so that the sender reads our answer
+	noteTime    = 10 * time.Second  // deadline for a gap to be durable
+)
+
+// Intake takes records in: a *bridge.Intake, or several behind one.
+type Intake interface {
+	Deliver(ctx context.Context, b *bridge.Batch) error
+	Unseen(ctx context.Context, stream string, times []int64, unseen []bool) error
+	Update(ctx context.Context, stream string, keys []bridge.Key, known []bool) error
+}
+
+// Holder keeps a stream in order across what its sender forgot (rule 7). It is the Reconciler.
+type Holder interface {
+	// Settle returns nil once everything of the stream up to the time upTo that the sender may have forgotten before since has been
+	// fetched, and its gaps are closed.
+	Settle(ctx context.Context, stream string, since time.Time, upTo int64) error
+	// Noted tells that a gap of the stream has been noted just now.
+	Noted(stream string)
+}
+
+// Parts is what a Target works with.
+type Parts struct {
+	Intake  Intake
+	Gaps    bridge.Gaps
+	Holder  Holder          // nil without a source: then nothing is held
+	Metrics *bridge.Metrics // may be nil
+	Log     *slog.Logger    // nil: the default one
+}
+
+// Target is a ReductStore server as far as a replication task can tell. Memory: max_memory for payloads, and for each of max_connections
+// at most 3 x max_header.
+type Target struct {
+	cfg  Config
+	part Parts
+
+	server   fasthttp.Server
+	budget   *budget
+	decoders decoders
+	requests sync.Pool // of *request
+	loud     *loud
+
+	closing atomic.Bool
+	stopped chan struct{} // closed with closing
+}
+
+// NewTarget returns a target; cfg must have been validated.
+func NewTarget(cfg Config, p Parts) *Target {
+	if p.Log == nil {
+		p.Log = slog.Default()
+	}
+	t := &Target{cfg: cfg, part: p, budget: newBudget(int64(cfg.MaxMemory)), stopped: make(chan struct{})}
+	t.loud = &loud{log: p.Log}
+	t.requests.New = func() any { return new(request) }
+	t.server = fasthttp.Server{
+		Handler: t.handle, ErrorHandler: t.unreadable,
+		ReadBufferSize: int(cfg.MaxHeader), MaxRequestBodySize: 1 << 40, StreamRequestBody: true,
+		ReadTimeout: stall, IdleTimeout: idleTimeout,
+		ReduceMemoryUsage:            true, // no header buffer before the first byte
+		DisablePreParseMultipartForm: true, NoDefaultServerHeader: true, NoDefaultContentType: true,
+		Logger: quiet{},
+	}
+	return t
+}
+
+// Run listens on the configured address and serves until ctx ends.
+func (t *Target) Run(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", t.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for replication: %w", err)
+	}
+	return t.Serve(ctx, ln)
+}
+
+// Serve serves ln until ctx ends. Then it refuses new connections (the sender keeps its batch), answers what still comes with 503 and
+// Connection: close for a few seconds, finishes the requests in progress and closes the rest. It may be called once.
+func (t *Target) Serve(ctx context.Context, ln net.Listener) error {
+	c := newCrowd(ln, t.cfg.MaxConnections)
+	done := make(chan error, 1)
+	go func() { done <- t.server.Serve(c) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve replication on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	t.closing.Store(true)
+	close(t.stopped)
+	_ = c.Close()
+	waitEmpty(c, drainTime)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	if err := t.server.ShutdownWithContext(end); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("shut down replication on %s: %w", ln.Addr(), err)
+	}
+	<-done
+	return nil
+}
+
+// waitEmpty returns when no connection is open, or after d.
+func waitEmpty(c *crowd, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		n, left := c.count()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-left:
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// loud logs what an operator must see, but each kind once in ten seconds: a sender repeats itself.
+type loud struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	last map[string]time.Time // by message; guarded by mu; messages are constants
+}
+
+func (l *loud) warn(message string, args ...any) {
+	l.mu.Lock()
+	if l.last == nil {
+		l.last = make(map[string]time.Time)
+	}
+	now := time.Now()
+	quiet := now.Sub(l.last[message]) < 10*time.Second
+	if !quiet {
+		l.last[message] = now
+	}
+	l.mu.Unlock()
+	if !quiet {
+		l.log.Warn(message, args...)
+	}
+}
+
+// quiet is fasthttp's logger: what it would say is said by unreadable.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
