@@ -1,0 +1,20 @@
+// Package sluice is for writing Sluice modules in Go. A module is one value of type Filter, registered by a package variable:
+//
+//	//go:embed manifest.toml
+//	var manifest string
+//
+//	var _ = sluice.Register(manifest, new(filter))
+//
+//	func main() {} // never called: the module is a library
+//
+// and built with Go alone:
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags='-s -w' -o filter.wasm .
+//
+// The package owns everything that crosses the border to the host: the exports, the input buffer, the encoding of answers. What a filter is
+// given are views of that buffer, valid until Process returns. Nothing here allocates on the way of a record, and a filter should not either: a
+// module's garbage collector works on its host's time. A filter needs no host to be tested: Process is an ordinary method, and
+// Out says what it answered.
+//
+// The bytes are described in runtime/abi/ABI.md.
+package sluice

@@ -1,0 +1,103 @@
+package sluice
+
+import (
+	"math"
+	"unsafe"
+)
+
+// F32 returns a payload as float32 values. A payload lies so that it can be read where it is; one that does not is copied. Bytes beyond the
+// last whole value are left out.
+func F32(payload []byte) []float32 { return view[float32](payload) }
+
+// I16 returns a payload as int16 values.
+func I16(payload []byte) []int16 { return view[int16](payload) }
+
+// view is right on little-endian machines, as WebAssembly is.
+func view[T float32 | int16](payload []byte) []T {
+	size := int(unsafe.Sizeof(T(0)))
+	n := len(payload) / size
+	if n == 0 {
+		return nil
+	}
+	if uintptr(unsafe.Pointer(&payload[0]))%uintptr(size) == 0 {
+		return unsafe.Slice((*T)(unsafe.Pointer(&payload[0])), n)
+	}
+	moved := make([]T, n)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&moved[0])), n*size), payload)
+	return moved
+}
+
+// Features of a waveform. Those of an empty one are 0; those that cannot be had (a NaN in the waveform, kurtosis of a constant) are NaN.
+type Features struct {
+	Count     int
+	Mean, RMS float64
+	Peak      float64 // largest magnitude
+	Crest     float64 // peak / RMS
+	Kurtosis  float64 // of normal noise 3
+}
+
+// FeaturesF32 goes over the waveform once for the moments and once for the peak.
+func FeaturesF32(wave []float32) Features {
+	if len(wave) == 0 {
+		return Features{}
+	}
+	// Moments about the first value: about 0 they would cancel out in a signal with a large constant part.
+	origin := float64(wave[0])
+	var s1, s2, s3, s4 float64
+	for _, v := range wave {
+		d := float64(v) - origin
+		q := d * d
+		s1 += d
+		s2 += q
+		s3 += q * d
+		s4 += q * q
+	}
+	return features(len(wave), origin, peakF32(wave), [4]float64{s1, s2, s3, s4})
+}
+
+// peakF32 compares magnitudes as integers, which order like the numbers they stand for and cost a fourth of a comparison of floats.
+func peakF32(wave []float32) float64 {
+	bits := unsafe.Slice((*uint32)(unsafe.Pointer(&wave[0])), len(wave))
+	top := uint32(0)
+	for _, b := range bits {
+		top = max(top, b&0x7fffffff)
+	}
+	return float64(math.Float32frombits(top))
+}
+
+// FeaturesI16 is FeaturesF32 for integers, each multiplied by scale.
+func FeaturesI16(wave []int16, scale float64) Features {
+	if len(wave) == 0 {
+		return Features{}
+	}
+	origin, top := int64(wave[0]), int64(0)
+	var s1, s2, s3, s4 float64
+	for _, v := range wave {
+		top = max(top, int64(v), -int64(v))
+		d := float64(int64(v) - origin)
+		q := d * d
+		s1 += d
+		s2 += q
+		s3 += q * d
+		s4 += q * q
+	}
+	f := features(len(wave), float64(origin), float64(top), [4]float64{s1, s2, s3, s4})
+	f.Mean, f.RMS, f.Peak = f.Mean*scale, f.RMS*math.Abs(scale), f.Peak*math.Abs(scale)
+	return f
+}
+
+// features makes them of the sums of (v-origin)^1 to ^4.
+func features(count int, origin, peak float64, sums [4]float64) Features {
+	n := float64(count)
+	m1, m2, m3, m4 := sums[0]/n, sums[1]/n, sums[2]/n, sums[3]/n
+	variance := max(m2-m1*m1, 0)
+	fourth := m4 - 4*m1*m3 + 6*m1*m1*m2 - 3*m1*m1*m1*m1
+	mean := origin + m1
+	f := Features{Count: count, Mean: mean, RMS: math.Sqrt(variance + mean*mean), Peak: peak}
+	f.Crest = f.Peak / f.RMS
+	f.Kurtosis = fourth / (variance * variance)
+	if math.IsNaN(f.RMS) {
+		f.Peak = math.NaN()
+	}
+	return f
+}
