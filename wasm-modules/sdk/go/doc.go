@@ -1,7 +1,10 @@
 // Package sluice is for writing Sluice modules in Go. A module is one value of type Filter, registered by a package variable:
 //
-//	//go:embed manifest.toml
-//	var manifest string
+//	const manifest = `
+//	abi = 1
+//	name = "my-filter"
+//	labels = ["rpm"]
+//	`
 //
 //	var _ = sluice.Register(manifest, new(filter))
 //
