@@ -32,20 +32,21 @@ type site struct {
 func (s *site) Validate() error { return s.fault }
 
 type input struct {
-	Listen string  `toml:"listen"`
-	Token  string  `toml:"token"`
-	Window int     `toml:"window"`
-	Share  float64 `toml:"share"`
-	Open   bool    `toml:"open"`
-	Port   uint16  `toml:"port"`
-	Source *source `toml:"source"`
-	When   any     `toml:"when"`
+	Listen string           `toml:"listen"`
+	Token  string           `toml:"token"`
+	Window int              `toml:"window"`
+	Share  float64          `toml:"share"`
+	Open   bool             `toml:"open"`
+	Port   uint16           `toml:"port"`
+	Source *source          `toml:"source"`
+	When   any              `toml:"when"`
+	Order  *bridge.Ordering `toml:"order"`
 }
 
 type source struct {
 	URL      string          `toml:"url"`
 	Password string          `toml:"password"`
-	File     string          `toml:"password_file"` // never filled
+	File     string          `toml:"password_file"` // read by the package itself
 	Interval bridge.Duration `toml:"interval"`
 }
 
@@ -88,6 +89,7 @@ token = "${TOKEN:-}"
 share = 1
 open = true
 port = 65535
+order = "pipelined"
 source = { url = "http://x", interval = "5s" }
 [inputs.replication."other one"]
 listen = ":1"
@@ -105,6 +107,8 @@ config = { label = "${NAME}", deep = [{ a = "${NESTED}" }, 1, 2.5, true] }
 	want.Ledger.Quota = bridge.Size(74.5 * (1 << 30))
 	edge, other := defaultInput(), defaultInput()
 	edge.Share, edge.Open, edge.Port = 1, true, 65535
+	pipelined := bridge.Pipelined
+	edge.Order = &pipelined
 	edge.Source = &source{URL: "http://x", Interval: bridge.Duration(5 * time.Second)}
 	other.Listen = ":1"
 	other.Source = &source{URL: "http://y/", Interval: bridge.Duration(time.Minute)}
@@ -133,7 +137,7 @@ func TestProblems(t *testing.T) {
 		{"unit", "[ledger]\nquota = \"8Mib\"\n", []string{`c.toml:2: ledger.quota: size "8Mib", want a number with a unit such as 8MiB`}},
 		{"no unit", "[ledger]\nquota = 5\n", []string{`c.toml:2: ledger.quota: size "5", want a number with a unit such as 8MiB`}},
 		{"bare zero", "[inputs.replication.a.source]\nurl = \"x\"\ninterval = 0\n",
-			[]string{"c.toml:3: inputs.replication.a.source.interval: 0, want text in quotes with a unit"}},
+			[]string{"c.toml:3: inputs.replication.a.source.interval: 0, want text in quotes"}},
 		{"types", "names = \"x\"\nledger = 3\n[inputs.replication.a]\nlisten = 1\nwindow = \"8\"\nport = 70000\nopen = 1\nshare = nan\n", []string{
 			"c.toml:1: names: text, want a list", "c.toml:2: ledger: 3, want a table",
 			"c.toml:4: inputs.replication.a.listen: 1, want text in quotes", "c.toml:5: inputs.replication.a.window: text, want a whole number",
@@ -212,8 +216,8 @@ func TestSecretFiles(t *testing.T) {
 			if err == nil && in.Token != tt.token {
 				t.Errorf("token %q, want %q", in.Token, tt.token)
 			}
-			if in.Source != nil && (in.Source.Password != tt.token || in.Source.File != "") {
-				t.Errorf("source %+v, want the password and no file", *in.Source)
+			if in.Source != nil && (in.Source.Password != "" || in.Source.File != secret) {
+				t.Errorf("source %+v, want the file and no password", *in.Source)
 			}
 		})
 	}

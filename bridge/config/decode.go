@@ -133,7 +133,7 @@ func (d *decoder) unmarshal(v any, dst encoding.TextUnmarshaler, a at) {
 	if err := dst.UnmarshalText([]byte(text)); err != nil {
 		d.problem(a, "%v", err)
 	} else if !ok {
-		d.problem(a, "%s, want text in quotes with a unit", show(v))
+		d.problem(a, "%s, want text in quotes", show(v))
 	}
 }
 
@@ -188,10 +188,9 @@ func (d *decoder) table(v any, dst reflect.Value, a at) {
 		switch {
 		case slices.ContainsFunc(d.options.Later, here.matches):
 			d.problem(here, "not available in this version")
-		case d.secretFile(m, name, dst, a): // also where the struct has a field for it: the secret itself is wanted
 		case i >= 0:
 			d.value(m[name], dst.FieldByIndex(fields[i].index), here)
-		default:
+		case !d.secretFile(m, name, dst, a):
 			d.problem(here, "unknown key%s", didYouMean(name, fields, a))
 		}
 	}

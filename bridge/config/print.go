@@ -24,6 +24,9 @@ func Plain(src any) map[string]any {
 }
 
 func plain(v reflect.Value, name string) any {
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
 	if t, ok := v.Interface().(encoding.TextMarshaler); ok {
 		text, err := t.MarshalText()
 		if err != nil {
@@ -54,7 +57,9 @@ func plain(v reflect.Value, name string) any {
 			out[i] = plain(v.Index(i), name)
 		}
 		return out
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer:
+		return plain(v.Elem(), name)
+	case reflect.Interface:
 		if v.IsNil() {
 			return nil
 		}

@@ -78,7 +78,8 @@ func IsSecret(key string) bool {
 	return false
 }
 
-// secretFile handles NAME_file beside a secret NAME: the value is the file's content without its last newline. false: name is no such key.
+// secretFile handles NAME_file beside a secret NAME: the value is the file's content without its last newline. false: name is no such key. A
+// struct with a field for NAME_file is not meant here: it reads the file itself, perhaps again and again.
 func (d *decoder) secretFile(table map[string]any, name string, dst reflect.Value, a at) bool {
 	secret, ok := strings.CutSuffix(name, "_file")
 	if !ok || !IsSecret(secret) {
@@ -110,11 +111,16 @@ func (d *decoder) readSecret(table map[string]any, name string, dst reflect.Valu
 		d.problem(here, "empty, want a file's path")
 		return
 	}
-	text, err := readFile(path)
+	text, err := ReadSecret(path)
 	if err != nil {
 		d.problem(here, "%v", err)
 		return
 	}
-	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 	dst.SetString(text)
+}
+
+// ReadSecret reads a file that holds a secret, without its last newline.
+func ReadSecret(path string) (string, error) {
+	text, err := readFile(path)
+	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
 }
