@@ -1,0 +1,72 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// ballast is a file that takes room on the disk. On a full disk it is removed, so that claims, acknowledgements and the deleting of settled
+// rows, which is what makes room again, still fit. Appends are refused until it is back.
+type ballast struct {
+	path  string
+	there bool
+}
+
+// ballastSize holds some thousand steps; their journal is cut by checkpoints.
+const ballastSize = 8 << 20
+
+// restore makes the file where it is missing. It takes twice the room first: on the edge of a full disk the ballast would come
+// and go with every commit.
+func (b *ballast) restore() error {
+	if b.there || b.path == "" {
+		return nil
+	}
+	if st, err := os.Stat(b.path); err == nil && st.Size() == ballastSize {
+		b.there = true
+		return nil
+	}
+	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	if err != nil {
+		return fmt.Errorf("make ballast: %w", err)
+	}
+	err = fill(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("make ballast: %w", err), os.Remove(b.path))
+	}
+	b.there = true
+	return nil
+}
+
+func fill(f *os.File) error {
+	// Not zeros: a file system that compresses would keep no room for those.
+	block := make([]byte, 64<<10)
+	x := uint32(1)
+	for n := 0; n < 2*ballastSize; n += len(block) {
+		for i := range block {
+			x ^= x << 13
+			x ^= x >> 17
+			x ^= x << 5
+			block[i] = byte(x)
+		}
+		if _, err := f.Write(block); err != nil {
+			return err
+		}
+	}
+	if err := f.Truncate(ballastSize); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// dropBallast gives the room of the ballast to the database; false where it is gone already.
+func (l *Log) dropBallast() bool {
+	if !l.ballast.there {
+		return false
+	}
+	l.ballast.there = false
+	l.mu.Lock()
+	l.diskFull = true
+	l.mu.Unlock()
+	return os.Remove(l.ballast.path) == nil
+}

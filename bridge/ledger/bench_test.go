@@ -1,0 +1,164 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// benchAppend makes an Append of n records that look like a sensor's, with payloads of size bytes.
+func benchAppend(stream string, n, size int) *bridge.Append {
+	a := &bridge.Append{
+		Pipeline: "p", Stream: stream,
+		Keys: make([]bridge.Key, n), Verdicts: make([]bridge.Verdict, n), Messages: make([]bridge.Message, n),
+	}
+	labels := []bridge.Label{{Name: []byte("device"), Value: []byte("press-7")}, {Name: []byte("rpm"), Value: []byte("1480.25")}}
+	for i := range n {
+		a.Verdicts[i] = bridge.Verdict{Kind: bridge.Passed, Outputs: 1}
+		payload := make([]byte, size)
+		for j := range payload {
+			payload[j] = byte(i*31 + j*7)
+		}
+		a.Messages[i].Record = bridge.Record{ContentType: []byte("application/octet-stream"), Labels: labels, Payload: payload}
+	}
+	return a
+}
+
+// at moves the Append's records to the nth batch, ten milliseconds apart and a little off, as clocks are.
+func at(a *bridge.Append, n int) {
+	for i := range a.Keys {
+		k := int64(n*len(a.Keys) + i)
+		t := 1_700_000_000_000_000 + k*10_000 + k*7919%97
+		a.Keys[i].Time, a.Messages[i].Time = t, t
+	}
+}
+
+// settleAll is a pump without a far end: it claims what is there and calls it delivered with the next claim. Rows are deleted behind it, as
+// in life.
+func settleAll(ctx context.Context, o *Outbox) error {
+	var after, next uint64
+	var step bridge.Step
+	for {
+		rows, err := o.Next(ctx, after, 16)
+		if err != nil {
+			return nil
+		}
+		step.Acks = step.Acks[:0]
+		for _, c := range step.Claims {
+			step.Acks = append(step.Acks, bridge.Ack{Conn: c.Conn, Number: c.Number, Kind: bridge.AckDelivered})
+		}
+		step.Claims = step.Claims[:0]
+		for _, r := range rows {
+			for i := range r.Count {
+				step.Claims = append(step.Claims, bridge.Claim{Ref: bridge.Ref{Row: r.Number, Index: uint32(i)}, Number: next})
+				next++
+			}
+			after = r.Number
+		}
+		if err := o.Commit(ctx, &step); err != nil {
+			return err
+		}
+	}
+}
+
+// BenchmarkAppend is what an intake gets: batches of 85 records, appended one after the other (or by several streams at once), while a pump
+// claims and settles them. fsync+5ms adds 5 ms before a commit is reported, as on a slow disk.
+func BenchmarkAppend(b *testing.B) {
+	for _, delay := range []time.Duration{0, 5 * time.Millisecond} {
+		for _, c := range []struct {
+			name    string
+			size    int
+			streams int
+		}{{"200B", 200, 1}, {"4KiB", 4 << 10, 1}, {"16KiB", 16 << 10, 1}, {"100kB", 100_000, 1}, {"200B-8streams", 200, 8}} {
+			b.Run(fmt.Sprintf("85x%s/fsync+%v", c.name, delay), func(b *testing.B) { benchmarkAppend(b, c.size, c.streams, delay) })
+		}
+	}
+}
+
+func benchmarkAppend(b *testing.B, size, streams int, delay time.Duration) {
+	l, run := openBench(b, delay)
+	var pump sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	pump.Go(func() {
+		if err := settleAll(ctx, l.Outbox("r")); err != nil && ctx.Err() == nil {
+			b.Error(err)
+		}
+	})
+	b.ReportAllocs()
+	b.ResetTimer()
+	began := time.Now()
+	var work sync.WaitGroup
+	for s := range streams {
+		work.Go(func() {
+			a := benchAppend(fmt.Sprintf("bucket/entry-%d", s), 85, size)
+			for n := s; n < b.N; n += streams {
+				at(a, n)
+				for {
+					err := l.Append(ctx, a)
+					if err == nil {
+						break
+					}
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	took := time.Since(began).Seconds()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/took, "appends/s")
+	b.ReportMetric(float64(b.N)*85*float64(size)/1e6/took, "MB/s")
+	stop()
+	pump.Wait()
+	run()
+}
+
+func openBench(b *testing.B, delay time.Duration) (l *Log, stop func()) {
+	cfg := Default()
+	cfg.Quota = 4 << 30
+	cfg.Routes = map[string][]string{"p": {"r"}}
+	l, err := Open(context.Background(), b.TempDir(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if delay > 0 {
+		l.slow = func() { time.Sleep(delay) }
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	return l, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+// BenchmarkFsync is the disk alone: 20 kB appended to a file and synced, which is what a batch of 85 x 200 B is.
+func BenchmarkFsync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	block := make([]byte, 20_000)
+	for b.Loop() {
+		if _, err := f.Write(block); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

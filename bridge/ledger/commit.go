@@ -1,0 +1,283 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// write is one caller's part of a transaction. put and end are called by the committer only: put inside the transaction, and again in a
+// new one when the first had to be rolled back; end once, with Log.mu held, when the outcome is known (nil: durable).
+type write struct {
+	put   func(*tx) error
+	end   func(error)
+	size  int  // bytes, roughly
+	small bool // fits into the reserve: goes on where an Append gets ErrFull
+	taken bool // guarded by Log.mu
+	done  chan error
+}
+
+// maxGroup is the size at which a transaction takes no further write: what one fsync can carry in good time, and what the
+// write-ahead log has to hold at least.
+const maxGroup = 16 << 20
+
+// submit hands w to the committer and waits. ErrUnknown where ctx or the deadline ended after the committer had taken it; a write that
+// it had not taken is withdrawn, and has failed.
+func (l *Log) submit(ctx context.Context, w *write) error {
+	w.done = make(chan error, 1)
+	l.mu.Lock()
+	if err := l.refusal(); err != nil {
+		w.end(err)
+		l.mu.Unlock()
+		return err
+	}
+	l.queue = append(l.queue, w)
+	l.mu.Unlock()
+	wake(l.waiting)
+	deadline := time.NewTimer(l.cfg.CommitDeadline)
+	defer deadline.Stop()
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		return l.withdraw(w, context.Cause(ctx))
+	case <-deadline.C:
+		return l.withdraw(w, context.DeadlineExceeded)
+	}
+}
+
+// refusal is why no write is taken at all; Log.mu is held.
+func (l *Log) refusal() error {
+	switch {
+	case l.broken != nil:
+		return l.broken
+	case l.closed:
+		return bridge.ErrClosed
+	}
+	return nil
+}
+
+func (l *Log) withdraw(w *write, cause error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case err := <-w.done:
+		return err
+	default:
+	}
+	if w.taken {
+		return fmt.Errorf("commit has not reported: %w (%w)", bridge.ErrUnknown, cause)
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(q *write) bool { return q == w })
+	err := fmt.Errorf("commit was not begun: %w", cause)
+	w.end(err)
+	return err
+}
+
+// wake makes the receiver of ch look; one token is enough for any number of reasons.
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Run commits what is submitted, until ctx ends: then it commits what is waiting and returns nil. It returns an error that the process
+// must stop for: ErrCorrupt where our own data is bad, ErrUnknown where a commit failed half way.
+func (l *Log) Run(ctx context.Context) error {
+	defer l.shut()
+	idle := time.NewTicker(l.idle)
+	defer idle.Stop()
+	for {
+		ws := l.take()
+		if len(ws) == 0 {
+			select {
+			case <-l.waiting:
+				continue
+			case <-idle.C:
+				if !l.hasChores() {
+					if err := l.tend(); err != nil {
+						return err
+					}
+					continue
+				}
+			case <-ctx.Done():
+				return l.drain()
+			}
+		}
+		if err := l.round(ws); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Log) drain() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	for ws := l.take(); len(ws) > 0; ws = l.take() {
+		if err := l.round(ws); err != nil {
+			return err
+		}
+	}
+	return l.noteEpoch()
+}
+
+// shut refuses what comes after the committer.
+func (l *Log) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, w := range l.queue {
+		w.end(bridge.ErrClosed)
+		w.done <- bridge.ErrClosed
+	}
+	l.queue = nil
+}
+
+// stop makes Run return err: what was read is not what was written. It returns err.
+func (l *Log) stop(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken == nil {
+		l.broken = err
+		wake(l.waiting)
+	}
+	return err
+}
+
+// take returns the writes of the next transaction, in the order they came.
+func (l *Log) take() []*write {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, 0
+	for n < len(l.queue) && (n == 0 || size+l.queue[n].size <= maxGroup) {
+		l.queue[n].taken = true
+		size += l.queue[n].size
+		n++
+	}
+	l.group = append(l.group[:0], l.queue[:n]...)
+	l.queue = slices.Delete(l.queue, 0, n)
+	return l.group
+}
+
+// round is one turn of the committer: a transaction, its report, and what is due after it.
+func (l *Log) round(ws []*write) error {
+	l.mu.Lock()
+	broken := l.broken
+	l.mu.Unlock()
+	if broken == nil {
+		broken = l.commit(ws)
+	}
+	if broken != nil {
+		l.report(ws, broken)
+		return broken
+	}
+	return l.tend()
+}
+
+// commit makes ws durable and reports to each. An error means that the process must stop; then nobody has been told.
+func (l *Log) commit(ws []*write) error {
+	if l.refuseLarge(&ws); len(ws) == 0 && !l.hasChores() {
+		return nil
+	}
+	err := l.transact(ws)
+	switch {
+	case err == nil:
+		l.report(ws, nil)
+		return nil
+	case errors.Is(err, bridge.ErrCorrupt), errors.Is(err, bridge.ErrUnknown):
+		return err
+	case errors.Is(err, errDiskFull) && l.dropBallast():
+		return l.commit(ws) // the small ones, into the room of the ballast; refuseLarge sends the others back
+	case len(ws) > 1:
+		// One of them is the reason. Alone, it fails alone.
+		for _, w := range slices.Clone(ws) {
+			if err := l.commit([]*write{w}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	l.report(ws, err)
+	return nil
+}
+
+// refuseLarge tells ErrFull to the writes that must wait until the disk has room again.
+func (l *Log) refuseLarge(ws *[]*write) {
+	if l.ballast.there {
+		return
+	}
+	var large []*write
+	*ws = slices.DeleteFunc(slices.Clone(*ws), func(w *write) bool {
+		if !w.small {
+			large = append(large, w)
+		}
+		return !w.small
+	})
+	l.report(large, errDiskFull)
+}
+
+// commitOverhead is about what a write adds to the write-ahead log beyond its own bytes: a few pages that it shares with others.
+const commitOverhead = 4 * 8192
+
+// transact runs one transaction: all of ws and the chores, or nothing.
+func (l *Log) transact(ws []*write) error {
+	began := time.Now()
+	t := l.tx
+	if err := t.exec(sqlBegin); err != nil {
+		return err
+	}
+	t.row = l.nextRow
+	tidied := func(bool) {}
+	err := func() error {
+		for _, w := range ws {
+			if err := w.put(t); err != nil {
+				return err
+			}
+		}
+		var err error
+		tidied, err = l.chores(t)
+		return err
+	}()
+	if err == nil {
+		err = t.exec(sqlCommit)
+		if err != nil && !errors.Is(err, errDiskFull) {
+			// The log may hold the whole transaction or half of it, and the page cache is not to be trusted after a failed fsync: only a
+			// new start can tell.
+			err = fmt.Errorf("%w: %w", bridge.ErrUnknown, err)
+		}
+	}
+	if err != nil {
+		tidied(false)
+		if back := t.exec(sqlRollback); back != nil && !errors.Is(err, errDiskFull) {
+			err = errors.Join(err, back)
+		}
+		return err
+	}
+	tidied(true)
+	for _, w := range ws {
+		l.wal += int64(w.size) + commitOverhead
+	}
+	if l.slow != nil {
+		l.slow()
+	}
+	if l.cfg.Metrics != nil {
+		l.cfg.Metrics.LedgerFsync.Observe(time.Since(began))
+	}
+	return nil
+}
+
+// report ends writes and wakes their callers.
+func (l *Log) report(ws []*write, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range ws {
+		w.end(err)
+		w.done <- err
+	}
+}

@@ -1,0 +1,219 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// schemaVersion is PRAGMA user_version. A database of another version is not touched.
+const schemaVersion = 1
+
+// schema holds everything that is durable but the epoch file. What is written at every commit (batch, seen, step) is one row for
+// each write, appended at the end of its table: a commit touches few pages.
+const schema = `
+CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE remote(id INTEGER PRIMARY KEY, name TEXT NOT NULL, given_up INTEGER NOT NULL DEFAULT 0, removed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE stream(id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, name TEXT NOT NULL);
+CREATE TABLE batch(number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, count INTEGER NOT NULL, noted INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE gone(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE seen(id INTEGER PRIMARY KEY, last INTEGER NOT NULL, min INTEGER NOT NULL, max INTEGER NOT NULL, count INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE closed(stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, hash INTEGER NOT NULL);
+CREATE INDEX closed_stream ON closed(stream);
+CREATE TABLE wanted(stream INTEGER NOT NULL, time INTEGER NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY(stream, time, revision)) WITHOUT ROWID;
+CREATE TABLE state(stream INTEGER NOT NULL, module TEXT NOT NULL, sha256 TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY(stream, module));
+CREATE TABLE parked(id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, module TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL, noted INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE gap(id INTEGER PRIMARY KEY, stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, noted INTEGER NOT NULL);
+CREATE TABLE reconciled(stream TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE step(remote INTEGER NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY(remote, number)) WITHOUT ROWID;
+CREATE TABLE outbox(remote INTEGER PRIMARY KEY, number INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+`
+
+// The statements of the committer, prepared once.
+const (
+	sqlBegin = iota
+	sqlCommit
+	sqlRollback
+	sqlStream
+	sqlBatch
+	sqlRewrite
+	sqlDropBatch
+	sqlGone
+	sqlDropGone
+	sqlSeen
+	sqlDropSeen
+	sqlClosed
+	sqlDropClosed
+	sqlWant
+	sqlWanted
+	sqlState
+	sqlPark
+	sqlUnpark
+	sqlGap
+	sqlDropGap
+	sqlReconciled
+	sqlStep
+	sqlDropSteps
+	sqlOutbox
+	sqlMeta
+	sqlCount
+)
+
+var statements = [sqlCount]string{
+	sqlBegin:      "BEGIN IMMEDIATE",
+	sqlCommit:     "COMMIT",
+	sqlRollback:   "ROLLBACK",
+	sqlStream:     "INSERT OR IGNORE INTO stream VALUES(?,?,?)",
+	sqlBatch:      "INSERT INTO batch VALUES(?,?,?,?,?,?)",
+	sqlRewrite:    "UPDATE batch SET crc=?, data=? WHERE number=?",
+	sqlDropBatch:  "DELETE FROM batch WHERE number=?",
+	sqlGone:       "INSERT OR REPLACE INTO gone VALUES(?,?)",
+	sqlDropGone:   "DELETE FROM gone WHERE first=?",
+	sqlSeen:       "INSERT INTO seen VALUES(?,?,?,?,?,?,?)",
+	sqlDropSeen:   "DELETE FROM seen WHERE id BETWEEN ? AND ?",
+	sqlClosed:     "INSERT INTO closed VALUES(?,?,?,?,?)",
+	sqlDropClosed: "DELETE FROM closed WHERE stream=?",
+	sqlWant:       "INSERT OR IGNORE INTO wanted VALUES(?,?,?)",
+	sqlWanted:     "DELETE FROM wanted WHERE stream=? AND time=? AND revision=?",
+	sqlState:      "INSERT OR REPLACE INTO state VALUES(?,?,?,?,?,?)",
+	sqlPark:       "INSERT INTO parked VALUES(?,?,?,?,?,?,?,?)",
+	sqlUnpark:     "DELETE FROM parked WHERE id=? RETURNING length(data)",
+	sqlGap:        "INSERT INTO gap VALUES(?,?,?,?,?,?)",
+	sqlDropGap:    "DELETE FROM gap WHERE id=?",
+	sqlReconciled: "INSERT OR REPLACE INTO reconciled VALUES(?,?)",
+	sqlStep:       "INSERT INTO step VALUES(?,?,?,?)",
+	sqlDropSteps:  "DELETE FROM step WHERE remote=? AND number<=?",
+	sqlOutbox:     "INSERT OR REPLACE INTO outbox VALUES(?,?,?,?)",
+	sqlMeta:       "INSERT OR REPLACE INTO meta VALUES(?,?)",
+}
+
+// pragmas are read back, because SQLite answers a setting that it cannot have with another, not with an error.
+// synchronous 2 is FULL: one fsync of the write-ahead log for each commit. Checkpoints are the committer's, between commits.
+var pragmas = []struct{ name, value, want string }{
+	{"page_size", "8192", "8192"},
+	{"journal_mode", "WAL", "wal"},
+	{"synchronous", "FULL", "2"},
+	{"wal_autocheckpoint", "0", "0"},
+	{"busy_timeout", "2000", "2000"},
+	{"cache_size", "-8192", "-8192"},
+	{"temp_store", "MEMORY", "2"},
+	{"foreign_keys", "OFF", "0"},
+}
+
+// openDB opens a connection that sets and asserts the pragmas, and makes the tables where there are none.
+func openDB(path string) (*sql.DB, error) {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1) // pragmas belong to a connection; database/sql must not open another unseen
+	for _, p := range pragmas {
+		if err := assertPragma(db, p.name, p.value, p.want); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+		}
+	}
+	if err := migrate(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func assertPragma(db *sql.DB, name, value, want string) error {
+	if _, err := db.Exec("PRAGMA " + name + "=" + value); err != nil {
+		return fmt.Errorf("set pragma %s: %w", name, classify(err))
+	}
+	var got string
+	if err := db.QueryRow("PRAGMA " + name).Scan(&got); err != nil {
+		return fmt.Errorf("read pragma %s: %w", name, classify(err))
+	}
+	if !strings.EqualFold(got, want) {
+		return fmt.Errorf("pragma %s is %s, want %s", name, got, want)
+	}
+	return nil
+}
+
+func migrate(db *sql.DB) error {
+	var version int
+	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("read schema version: %w", classify(err))
+	}
+	switch version {
+	case schemaVersion:
+		return nil
+	case 0:
+		_, err := db.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT", schema, schemaVersion))
+		if err != nil {
+			return fmt.Errorf("make tables: %w", classify(err))
+		}
+		return nil
+	}
+	return fmt.Errorf("ledger has schema %d, this program knows %d", version, schemaVersion)
+}
+
+// tx is the committer's connection with its statements.
+type tx struct {
+	conn       *sql.Conn
+	stmts      [sqlCount]*sql.Stmt
+	checkpoint *sql.Stmt
+	row        uint64 // number of the last batch row written in this transaction or before
+}
+
+func prepareAll(ctx context.Context, db *sql.DB) (*tx, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tx{conn: conn}
+	for i, text := range statements {
+		if t.stmts[i], err = conn.PrepareContext(ctx, text); err != nil {
+			return nil, errors.Join(fmt.Errorf("prepare %q: %w", text, err), conn.Close())
+		}
+	}
+	if t.checkpoint, err = conn.PrepareContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare checkpoint: %w", err), conn.Close())
+	}
+	return t, nil
+}
+
+// exec runs a prepared statement. Its context has no end: an interrupted statement would make a transaction's outcome a guess.
+func (t *tx) exec(statement int, args ...any) error {
+	if _, err := t.stmts[statement].ExecContext(context.Background(), args...); err != nil {
+		return fmt.Errorf("%s: %w", statements[statement], classify(err))
+	}
+	return nil
+}
+
+func (t *tx) close() error {
+	errs := []error{t.checkpoint.Close()}
+	for _, s := range t.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, t.conn.Close())...)
+}
+
+// errDiskFull is a write that found no room: nothing of its transaction is there.
+var errDiskFull = fmt.Errorf("no space left on the disk: %w", bridge.ErrFull)
+
+// classify adds what SQLite's code means for us.
+func classify(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", bridge.ErrCorrupt, err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w (%w)", errDiskFull, err)
+	}
+	return err
+}

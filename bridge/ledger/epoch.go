@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// epoch tells one life of a ledger from another. The id stays, the number rises at each Open; both and the last row stand in the
+// database and in a small file beside it, so that a database that was put back from a copy does not agree with the file.
+//
+//	sluice-epoch 1\n
+//	ID NUMBER ROW\n
+type epoch struct {
+	id       string
+	number   uint64
+	row      uint64
+	restored string // why this is taken for an old copy; stays until ClearRestored
+}
+
+// Epoch names this opening of the ledger.
+func (l *Log) Epoch() string { return fmt.Sprintf("%s-%d", l.epoch.id, l.epoch.number) }
+
+// Restored says why the database is taken for an older copy of itself, "" where it is not. Until ClearRestored, the streams need a full
+// reconcile: what was taken in after the copy was made is not known here.
+func (l *Log) Restored() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch.restored
+}
+
+// ClearRestored notes that the full reconcile has been done.
+func (l *Log) ClearRestored(ctx context.Context) error {
+	w := &write{small: true}
+	w.put = func(t *tx) error { return t.exec(sqlMeta, "restored", "") }
+	w.end = func(err error) {
+		if err == nil {
+			l.epoch.restored = ""
+		}
+	}
+	return l.submit(ctx, w)
+}
+
+// openEpoch compares database and file, and begins the next epoch: first in the database, then in the file.
+func (l *Log) openEpoch() error {
+	file, err := readEpoch(filepath.Join(l.dir, epochFile))
+	if err != nil {
+		return err
+	}
+	e := &l.epoch
+	switch {
+	case file.id == "": // a new ledger, or one whose file was lost, which is no sign of an old database
+	case e.id == "":
+		e.restored = "the database is gone"
+	case file.id != e.id:
+		e.restored = fmt.Sprintf("the database is of ledger %s, here was %s", e.id, file.id)
+	case file.number > e.number:
+		e.restored = fmt.Sprintf("the database is of epoch %d, here was %d", e.number, file.number)
+	case file.row > l.nextRow:
+		e.restored = fmt.Sprintf("the database ends at row %d, here was %d", l.nextRow, file.row)
+	}
+	if e.id == "" {
+		var b [8]byte
+		rand.Read(b[:]) // never fails
+		e.id = hex.EncodeToString(b[:])
+	}
+	e.number = max(e.number, file.number) + 1
+	for _, kv := range [][2]any{{"id", e.id}, {"epoch", int64(e.number)}, {"restored", e.restored}} {
+		if err := l.tx.exec(sqlMeta, kv[0], kv[1]); err != nil {
+			return err
+		}
+	}
+	return l.noteEpoch()
+}
+
+// noteEpoch writes the file anew where the last row has moved.
+func (l *Log) noteEpoch() error {
+	l.mu.Lock()
+	row := l.nextRow
+	l.mu.Unlock()
+	if row == l.epoch.row && row > 0 {
+		return nil
+	}
+	path := filepath.Join(l.dir, epochFile)
+	text := fmt.Sprintf("sluice-epoch 1\n%s %d %d\n", l.epoch.id, l.epoch.number, row)
+	if err := replaceFile(path, []byte(text)); err != nil {
+		return fmt.Errorf("note epoch: %w", err)
+	}
+	l.epoch.row = row
+	return nil
+}
+
+// replaceFile writes a file that is never seen half: a reader finds the old or the new one, after a power loss too.
+func replaceFile(path string, text []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func readEpoch(path string) (epoch, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return epoch{}, nil
+	}
+	if err != nil {
+		return epoch{}, err
+	}
+	var e epoch
+	if _, err := fmt.Sscanf(string(text), "sluice-epoch 1\n%s %d %d\n", &e.id, &e.number, &e.row); err != nil {
+		return epoch{}, fmt.Errorf("%s holds %q, want an epoch; remove it if it was edited: %w", path, text, err)
+	}
+	return e, nil
+}
