@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -42,6 +43,8 @@ func counted() *bridge.Metrics {
 	m.BatchResponses.At("200").Add(8)
 	m.Pubacks.At("0x00").Add(9)
 	m.ModuleTraps.At("stable").Add(1)
+	m.ModuleDrops.At("stable/slow").Add(2)
+	m.ModuleDrops.At("stable/other").Add(0)
 	m.ModuleFuel.At("stable").Add(1000)
 	m.ModuleCall.At("stable").Observe(100 * time.Microsecond)
 	m.ReconcileMissing.At("edge").Add(6)
@@ -86,6 +89,7 @@ func TestMetrics(t *testing.T) {
 		`sluice_module_call_seconds_count{module="stable"} 1`,
 		`sluice_module_fuel{module="stable"} 1000`,
 		`sluice_module_traps_total{module="stable"} 1`,
+		`sluice_module_drops_total{module="stable",reason="slow"} 2`,
 		`sluice_config_last_reload_successful 0`,
 		`sluice_build_info{goversion="go`,
 		`sluice_gaps_open 3`,
@@ -156,7 +160,8 @@ func TestStatus(t *testing.T) {
 	if r := got.Remotes[0]; r.Delivered != 15 || r.PossibleDuplicates != 1 || r.Parked != 4 || r.Backlog.Records != 5 {
 		t.Errorf("remote: got %+v", r)
 	}
-	if m := got.Modules[0]; m.Fuel != 1000 || m.Traps != 1 || m.Calls.P99Seconds != 0.0002 || m.Calls.MeanSeconds != 0.0001 {
+	if m := got.Modules[0]; m.Fuel != 1000 || m.Traps != 1 || m.Calls.P99Seconds != 0.0002 || m.Calls.MeanSeconds != 0.0001 ||
+		!maps.Equal(m.Drops, map[string]int64{"slow": 2}) {
 		t.Errorf("module: got %+v", m)
 	}
 	if got.UptimeSeconds < 59 || !got.Ready || got.Inputs[0].ReconcileMissing != 6 || got.Ledger.Fsync.Count != 1 {

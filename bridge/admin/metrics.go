@@ -2,6 +2,7 @@ package admin
 
 import (
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,6 +90,10 @@ func (c collector) modules(e emitter) {
 	})
 	c.metrics.ModuleFuel.Each(func(name string, n int64) {
 		e.counter("module_fuel", "Fuel that a module has used.", n, "module", name)
+	})
+	c.metrics.ModuleDrops.Each(func(value string, n int64) {
+		name, reason, _ := strings.Cut(value, "/")
+		e.counter("module_drops_total", "Records that a module dropped, by the reason it gave.", n, "module", name, "reason", reason)
 	})
 	c.metrics.ModuleTraps.Each(func(name string, n int64) {
 		e.counter("module_traps_total", "Calls that ended in a trap or without fuel.", n, "module", name)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -38,10 +39,13 @@ type Fault struct {
 
 // Ledger is how full the store is and how fast it writes.
 type Ledger struct {
-	Bytes  int64   `json:"bytes"`  // live: waiting to be sent
-	Quota  int64   `json:"quota"`  // bytes
-	Parked int64   `json:"parked"` // records set aside
-	Fsync  Latency `json:"fsync"`  // (counted)
+	Bytes     int64   `json:"bytes"`  // live: waiting to be sent
+	Quota     int64   `json:"quota"`  // bytes
+	Parked    int64   `json:"parked"` // records set aside
+	DiskFull  bool    `json:"disk_full"`
+	Restored  string  `json:"restored,omitempty"` // why it is taken for an old copy of itself
+	LastError string  `json:"last_error,omitempty"`
+	Fsync     Latency `json:"fsync"` // (counted)
 }
 
 // Latency sums up a histogram. P99 is the upper bound of the bucket it falls in.
@@ -77,11 +81,12 @@ type Pipeline struct {
 
 // Module is what a module's calls cost and how often they failed.
 type Module struct {
-	Name   string  `json:"name"`
-	SHA256 string  `json:"sha256"`
-	Calls  Latency `json:"calls"` // (counted) of a sample
-	Fuel   int64   `json:"fuel"`  // (counted)
-	Traps  int64   `json:"traps"` // (counted)
+	Name   string           `json:"name"`
+	SHA256 string           `json:"sha256"`
+	Calls  Latency          `json:"calls"` // (counted) of a sample
+	Fuel   int64            `json:"fuel"`  // (counted)
+	Traps  int64            `json:"traps"` // (counted)
+	Drops  map[string]int64 `json:"drops"` // (counted) records dropped, by reason
 }
 
 // Remote is where messages go.
@@ -127,12 +132,24 @@ func (s *Status) count(m *bridge.Metrics, now time.Time) {
 		x := &s.Modules[i]
 		x.Calls = latency(m.ModuleCall.At(x.Name))
 		x.Fuel, x.Traps = m.ModuleFuel.At(x.Name).Load(), m.ModuleTraps.At(x.Name).Load()
+		x.Drops = drops(m, x.Name)
 	}
 	for i := range s.Remotes {
 		r := &s.Remotes[i]
 		r.Delivered, r.PossibleDuplicates = m.MessagesDelivered.At(r.Name).Load(), m.PossibleDuplicate.At(r.Name).Load()
 		r.Parked = m.RecordsParked.At(r.Name).Load()
 	}
+}
+
+// drops collects what a module dropped, by reason.
+func drops(m *bridge.Metrics, module string) map[string]int64 {
+	by := make(map[string]int64)
+	m.ModuleDrops.Each(func(value string, n int64) {
+		if name, reason, _ := strings.Cut(value, "/"); name == module && n > 0 {
+			by[reason] = n
+		}
+	})
+	return by
 }
 
 // listAll makes empty lists of missing ones: readers of the JSON get [] and not null.
