@@ -251,6 +251,21 @@ func TestLoadReadsFiles(t *testing.T) {
 	}
 }
 
+func TestLineOf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(path, []byte("\ufeffa = 1\n[modules.m]\npath = 'x'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, key string
+		want      int
+	}{{path, "modules.m.path", 3}, {path, "modules.m.sha256", 2}, {path, "remotes", 0}, {path + "x", "a", 0}} {
+		if got := LineOf(tt.path, tt.key); got != tt.want {
+			t.Errorf("LineOf(%s): got %d, want %d", tt.key, got, tt.want)
+		}
+	}
+}
+
 func TestPlainHidesSecrets(t *testing.T) {
 	c := defaultInput()
 	c.Token, c.Source = "t", &source{URL: "mqtt://u:pw@host/x", Password: "", Interval: bridge.Duration(time.Second)}

@@ -246,3 +246,14 @@ func joinPath(path, key string) string {
 }
 
 func indexPath(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// LineOf returns the line of a key in a file, or that of the nearest table above it; 0 where the file cannot be read. It is for errors that
+// are found only after Load.
+func LineOf(path, key string) int {
+	text, err := readFile(path)
+	if err != nil {
+		return 0
+	}
+	d := decoder{lines: findLines(strings.TrimPrefix(text, "\ufeff"))}
+	return d.line(key)
+}
