@@ -180,6 +180,9 @@ func (l *Ledger) Append(ctx context.Context, a *bridge.Append) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.appends++
+	if err := checkAppend(a); err != nil {
+		return fmt.Errorf("append %s: %w", a.Stream, err)
+	}
 	s := l.stream(a.Pipeline, a.Stream)
 	if s.unknown {
 		return fmt.Errorf("append %s: %w", a.Stream, bridge.ErrUnknown)
@@ -208,6 +211,18 @@ func (l *Ledger) Append(ctx context.Context, a *bridge.Append) error {
 	}
 	s.unknown = true
 	return bridge.ErrUnknown
+}
+
+func checkAppend(a *bridge.Append) error {
+	if len(a.Keys) != len(a.Verdicts) {
+		return fmt.Errorf("%d verdicts for %d keys: %w", len(a.Verdicts), len(a.Keys), bridge.ErrRejected)
+	}
+	for i, v := range a.Verdicts {
+		if v.Kind == bridge.Undecided {
+			return fmt.Errorf("no verdict on record %d: %w", a.Keys[i].Time, bridge.ErrRejected)
+		}
+	}
+	return nil
 }
 
 func (l *Ledger) store(s *fakeStream, a *bridge.Append) {

@@ -163,6 +163,7 @@ func (o *Outbox) Commit(ctx context.Context, s *bridge.Step) error {
 // check refuses what a correct pump never asks for.
 func (o *Outbox) check(s *bridge.Step) error {
 	next := make(map[uint16]uint64)
+	mine := make(map[bridge.Ref]bool)
 	for _, c := range s.Claims {
 		want, ok := next[c.Conn]
 		if !ok && o.conns[c.Conn] != nil {
@@ -175,9 +176,10 @@ func (o *Outbox) check(s *bridge.Step) error {
 			return fmt.Errorf("claim %d of connection %d, want %d: %w", c.Number, c.Conn, want, bridge.ErrRejected)
 		case row < 0 || row >= len(o.l.rows) || int(c.Index) >= o.l.rows[row].Count:
 			return fmt.Errorf("claim of message %d.%d, which is not there: %w", c.Row, c.Index, bridge.ErrRejected)
-		case o.settled[c.Ref]:
-			return fmt.Errorf("claim of message %d.%d, which is settled: %w", c.Row, c.Index, bridge.ErrRejected)
+		case o.settled[c.Ref] || o.held(c.Ref, s.Acks) || mine[c.Ref]:
+			return fmt.Errorf("claim of message %d.%d, which is settled or claimed: %w", c.Row, c.Index, bridge.ErrRejected)
 		}
+		mine[c.Ref] = true
 	}
 	for _, n := range s.Notes {
 		if c := o.conns[n.Conn]; n.Kind == bridge.NoteRemoved && c != nil && len(c.claims) > 0 {
@@ -185,6 +187,18 @@ func (o *Outbox) check(s *bridge.Step) error {
 		}
 	}
 	return nil
+}
+
+// held reports whether a message has an open claim that acks do not give back.
+func (o *Outbox) held(ref bridge.Ref, acks []bridge.Ack) bool {
+	for id, c := range o.conns {
+		for _, k := range c.claims {
+			if k.Ref == ref {
+				return !slices.Contains(acks, bridge.Ack{Conn: id, Number: k.Number, Kind: bridge.AckReturned})
+			}
+		}
+	}
+	return false
 }
 
 func (o *Outbox) apply(s *bridge.Step) {

@@ -28,7 +28,6 @@ type Outbox struct {
 	journal int    // bytes of the journal rows after base
 	unknown bool   // a commit has not reported: nothing more until the process starts anew
 	givenUp int64  // messages that lost their route
-	refused error  // the last reason a message was parked for
 }
 
 // share is what a remote has done of a row.

@@ -1,0 +1,223 @@
+package bridgetest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+func caseFresh(r *ledgerRun) {
+	r.want("before", r.fresh("b/e", records(1, 2, 3)), []bool{true, true, true})
+	r.append("b/e", 1, 2)
+	r.want("after", r.fresh("b/e", records(1, 2, 3)), []bool{false, false, true})
+	r.want("another stream", r.fresh("b/f", records(1, 2, 3)), []bool{true, true, true})
+	r.reopen()
+	r.want("reopened", r.fresh("b/e", records(1, 2, 3)), []bool{false, false, true})
+}
+
+func caseLate(r *ledgerRun) {
+	r.append("b/e", 100, 200, 300)
+	r.want("late", r.fresh("b/e", records(50, 100, 150, 300)), []bool{true, false, true, false})
+	r.append("b/e", 150)
+	r.append("b/e", 50, 400)
+	r.reopen()
+	r.want("taken", r.fresh("b/e", records(50, 60, 150, 200, 250, 400)), []bool{false, true, false, false, true, false})
+}
+
+func caseTwice(r *ledgerRun) {
+	r.want("twice", r.fresh("b/e", records(1, 1, 2)), []bool{true, false, true})
+}
+
+func caseDropped(r *ledgerRun) {
+	a := batch("b/e", 1, 2)
+	a.Messages = nil
+	a.Verdicts = []bridge.Verdict{{Kind: bridge.Dropped, Reason: 7}, {Kind: bridge.Absorbed}}
+	r.ok(r.Ledger.Append(context.Background(), a))
+	r.reopen()
+	r.want("fresh", r.fresh("b/e", records(1, 2, 3)), []bool{false, false, true})
+	r.want("rows", len(r.rows("a")), 0)
+}
+
+var someLabels = []bridge.Label{{Name: []byte("status"), Value: []byte("1")}}
+
+func caseWanted(r *ledgerRun) {
+	rev := bridge.LabelHash(someLabels)
+	r.append("b/e", 1, 2)
+	r.want("known", r.asked("b/e", bridge.Key{Time: 1, Revision: rev}), []bool{false})
+	r.reopen()
+	rs := records(1, 2)
+	rs[0].Labels, rs[1].Labels = someLabels, someLabels
+	r.want("fresh", r.fresh("b/e", rs), []bool{true, false})
+	r.want("revision", rs[0].Revision, rev)
+	a := batch("b/e", 1)
+	a.Keys[0].Revision = rev
+	r.ok(r.Ledger.Append(context.Background(), a))
+	rs[0].Revision = 0
+	r.want("once", r.fresh("b/e", rs), []bool{false, false})
+	r.reopen()
+	r.want("once, reopened", r.fresh("b/e", rs), []bool{false, false})
+}
+
+func caseWantedUnseen(r *ledgerRun) {
+	rev := bridge.LabelHash(someLabels)
+	r.asked("b/e", bridge.Key{Time: 5, Revision: rev})
+	r.reopen()
+	rs := records(5, 6)
+	rs[0].Labels = someLabels
+	r.want("fresh", r.fresh("b/e", rs), []bool{true, true})
+	r.want("revision", []uint64{rs[0].Revision, rs[1].Revision}, []uint64{rev, 0})
+}
+
+func caseKnown(r *ledgerRun) {
+	a := batch("b/e", 1, 2, 3)
+	a.Keys[1].Revision = 77
+	r.ok(r.Ledger.Append(context.Background(), a))
+	r.reopen()
+	keys := []bridge.Key{{Time: 2, Revision: 77}, {Time: 2, Revision: 78}, {Time: 1, Revision: 77}}
+	r.want("known", r.asked("b/e", keys...), []bool{true, false, false})
+}
+
+func caseStates(r *ledgerRun) {
+	a := batch("b/e", 1)
+	a.States = []bridge.State{{Module: "m", SHA256: "ab", Version: 3, Bytes: []byte("state")}}
+	a.Parked = []bridge.Parking{{Message: a.Messages[0], Module: "m", SHA256: "ab", Reason: "odd"}}
+	a.Verdicts[0], a.Messages = bridge.Verdict{Kind: bridge.Parked}, nil
+	r.ok(r.Ledger.Append(context.Background(), a))
+	r.reopen()
+	s, found, err := r.States.State("p", "b/e", "m")
+	r.ok(err)
+	r.want("found", found, true)
+	r.want("state", s, a.States[0])
+	_, found, err = r.States.State("p", "b/e", "other")
+	r.ok(err)
+	r.want("other found", found, false)
+	r.want("parked", r.Parked(), a.Parked)
+	a = batch("b/e", 2)
+	a.States = []bridge.State{{Module: "m", SHA256: "ab", Version: 3, Bytes: []byte("newer")}}
+	r.ok(r.Ledger.Append(context.Background(), a))
+	s, _, err = r.States.State("p", "b/e", "m")
+	r.ok(err)
+	r.want("newer state", s, a.States[0])
+}
+
+func caseMessages(r *ledgerRun) {
+	labels := []bridge.Label{{Name: []byte("a"), Value: []byte("1")}, {Name: []byte("b"), Value: []byte("\x00\xff")}}
+	a := batch("b/e", 10, 20, 30, 40)
+	a.Messages = []bridge.Message{
+		{Record: bridge.Record{Time: 10, ContentType: []byte("text/plain"), Labels: labels, Payload: []byte("one")}},
+		{Record: bridge.Record{Time: 10, ContentType: []byte("text/plain"), Flags: bridge.Late, Payload: []byte("two")}, Index: 1},
+		{Record: bridge.Record{Time: 20, Revision: 99, ContentType: []byte("a/b"), Labels: labels[:1]}, Topic: []byte("sub/topic")},
+		{Record: bridge.Record{Time: 5}},
+	}
+	r.ok(r.Ledger.Append(context.Background(), a))
+	rows := r.rows("a")
+	r.want("rows", len(rows), 1)
+	r.want("row", []any{rows[0].Pipeline, rows[0].Stream, rows[0].Count, rows[0].Settled}, []any{"p", "b/e", 4, bridge.Bitmap(nil)})
+	got, err := r.Outbox("a").Messages(rows[0].Number)
+	r.ok(err)
+	r.want("messages", got, a.Messages)
+	r.reopen()
+	got, err = r.Outbox("a").Messages(r.rows("a")[0].Number)
+	r.ok(err)
+	r.want("messages, reopened", got, a.Messages)
+}
+
+func caseCopies(r *ledgerRun) {
+	a := batch("b/e", 1)
+	payload := []byte("as it came")
+	a.Messages[0].Payload = payload
+	r.ok(r.Ledger.Append(context.Background(), a))
+	copy(payload, "overwritten")
+	a.Messages[0].Time = 9
+	got, err := r.Outbox("a").Messages(1)
+	r.ok(err)
+	r.want("payload", string(got[0].Payload), "as it came")
+	r.want("time", got[0].Time, int64(1))
+}
+
+func caseRejected(r *ledgerRun) {
+	for name, a := range map[string]*bridge.Append{
+		"undecided":   {Pipeline: "p", Stream: "b/e", Keys: []bridge.Key{{Time: 1}}, Verdicts: []bridge.Verdict{{}}},
+		"no verdicts": {Pipeline: "p", Stream: "b/e", Keys: []bridge.Key{{Time: 1}}},
+	} {
+		if err := r.Ledger.Append(context.Background(), a); !errors.Is(err, bridge.ErrRejected) {
+			r.Errorf("%s: got %v, want %v", name, err, bridge.ErrRejected)
+		}
+	}
+	r.want("fresh", r.fresh("b/e", records(1)), []bool{true})
+}
+
+func caseClaims(r *ledgerRun) {
+	r.restore("a")
+	r.append("b/e", 1, 2, 3, 4)
+	r.append("b/f", 5, 6)
+	cs := append(claims(0, 1, 2, 0, 1), bridge.Claim{Ref: bridge.Ref{Row: 2, Index: 1}, Conn: 1})
+	r.commit("a", bridge.Step{Claims: cs})
+	r.commit("a", bridge.Step{Claims: claims(3, 2, 0)})
+	r.reopen()
+	got := r.restore("a")
+	want := []bridge.OpenClaim{open(cs[0], false, false), open(cs[1], false, false), open(cs[2], false, false),
+		open(claims(3, 2, 0)[0], false, false), open(cs[3], false, false)}
+	r.want("claims", got.Claims, want)
+	r.want("next", got.Next, map[uint16]uint64{0: 4, 1: 1})
+	r.want("far", got.Far, "far")
+	r.want("claims of the other remote", r.restore("b").Claims, []bridge.OpenClaim(nil))
+}
+
+func caseReceived(r *ledgerRun) {
+	r.restore("a")
+	r.append("b/e", 1, 2)
+	cs := claims(0, 1, 0, 1)
+	r.commit("a", bridge.Step{Claims: cs})
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckReceived, 1)})
+	r.want("claims", r.restore("a").Claims, []bridge.OpenClaim{open(cs[0], false, false), open(cs[1], true, false)})
+	r.reopen()
+	r.want("claims, reopened", r.restore("a").Claims, []bridge.OpenClaim{open(cs[0], false, false), open(cs[1], true, false)})
+}
+
+func caseDelivered(r *ledgerRun) {
+	r.append("b/e", 1, 2, 3)
+	r.append("b/e", 4)
+	r.commit("a", bridge.Step{Claims: claims(0, 1, 0, 1, 2)})
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckDelivered, 1), Claims: claims(3, 2, 0)})
+	for range 2 {
+		rows := r.rows("a")
+		r.want("rows", len(rows), 2)
+		r.want("settled", []bool{rows[0].Settled.Has(0), rows[0].Settled.Has(1), rows[0].Settled.Has(2)}, []bool{false, true, false})
+		r.want("settled for the other", r.rows("b")[0].Settled, bridge.Bitmap(nil))
+		r.reopen()
+	}
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckDelivered, 0, 2, 3)})
+	for range 2 {
+		r.want("rows at the end", len(r.rows("a")), 0)
+		r.want("rows of the other at the end", len(r.rows("b")), 2)
+		r.want("claims at the end", len(r.restore("a").Claims), 0)
+		r.want("next at the end", r.restore("a").Next, map[uint16]uint64{0: 4})
+		r.reopen()
+	}
+}
+
+func caseUnknownAck(r *ledgerRun) {
+	r.append("b/e", 1)
+	r.commit("a", bridge.Step{Claims: claims(0, 1, 0)})
+	r.commit("a", bridge.Step{Acks: []bridge.Ack{
+		{Number: 7, Kind: bridge.AckDelivered}, {Conn: 3, Kind: bridge.AckRefused, Reason: "x"}, {Number: 0, Kind: bridge.AckNone},
+	}})
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckDelivered, 0, 0)})
+	r.commit("a", bridge.Step{Acks: append(acks(bridge.AckReturned, 0), acks(bridge.AckRefused, 0)...)})
+	r.want("parked", len(r.Parked()), 0)
+	r.reopen()
+	r.want("rows", len(r.rows("a")), 0)
+}
+
+func caseRefused(r *ledgerRun) {
+	r.append("b/e", 1, 2)
+	r.commit("a", bridge.Step{Claims: claims(0, 1, 0, 1)})
+	r.commit("a", bridge.Step{Acks: []bridge.Ack{{Number: 1, Kind: bridge.AckRefused, Reason: "0x99 payload format invalid"}}})
+	r.reopen()
+	want := []bridge.Parking{{Message: batch("b/e", 1, 2).Messages[1], Module: "a", Reason: "0x99 payload format invalid"}}
+	r.want("parked", r.Parked(), want)
+	r.want("settled", r.rows("a")[0].Settled.Has(1), true)
+	r.want("claims", len(r.restore("a").Claims), 1)
+}

@@ -1,0 +1,22 @@
+package bridgetest
+
+import (
+	"testing"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+func TestLedger(t *testing.T) {
+	ledgers := make(map[string]*Ledger)
+	RunLedger(t, func(t *testing.T, dir string) Opened {
+		l := ledgers[dir]
+		if l == nil {
+			l = NewLedger(t, "a", "b")
+			ledgers[dir] = l
+		}
+		return Opened{
+			Ledger: l, States: l, Gaps: l, Parked: l.Parked, Close: func() {},
+			Outbox: func(remote string) bridge.Outbox { return l.Outbox(remote) },
+		}
+	})
+}

@@ -1,0 +1,79 @@
+package ledger
+
+import (
+	"context"
+	"testing"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/bridgetest"
+)
+
+// testConfig sends pipeline "p" to "a" and "b".
+func testConfig() Config {
+	cfg := Default()
+	cfg.Routes = map[string][]string{"p": {"a", "b"}}
+	return cfg
+}
+
+// running is an open ledger whose committer runs.
+type running struct {
+	*Log
+	t      testing.TB
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// start opens a ledger and runs it until stop or the end of the test. prepare, where given, comes before Run.
+func start(t testing.TB, dir string, cfg Config, prepare ...func(*Log)) *running {
+	t.Helper()
+	l, err := Open(context.Background(), dir, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range prepare {
+		p(l)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Log: l, t: t, cancel: cancel, ended: make(chan error, 1)}
+	go func() { r.ended <- l.Run(ctx) }()
+	t.Cleanup(r.stop)
+	return r
+}
+
+// stop ends Run, which must not have failed, and closes the files. Later calls do nothing.
+func (r *running) stop() {
+	r.t.Helper()
+	if r.cancel == nil {
+		return
+	}
+	r.cancel()
+	r.cancel = nil
+	if err := <-r.ended; err != nil {
+		r.t.Errorf("run: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		r.t.Errorf("close: %v", err)
+	}
+}
+
+func (r *running) allParked() []bridge.Parking {
+	ps, err := r.Parked(context.Background(), 0, 1000)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var out []bridge.Parking
+	for _, p := range ps {
+		out = append(out, p.Parking)
+	}
+	return out
+}
+
+func TestLedger(t *testing.T) {
+	bridgetest.RunLedger(t, func(t *testing.T, dir string) bridgetest.Opened {
+		r := start(t, dir, testConfig())
+		return bridgetest.Opened{
+			Ledger: r, States: r, Gaps: r, Parked: r.allParked, Close: r.stop,
+			Outbox: func(remote string) bridge.Outbox { return r.Outbox(remote) },
+		}
+	})
+}
