@@ -118,6 +118,36 @@ func (p *payload) read(r io.Reader, h *head, rs []bridge.Record) (oversized int,
 	return 0, layDoubled(p.lease.buf, h, rs)
 }
 
+// pick reads the payloads of the items that keep is true for and skips the others. It returns their records, whose bytes are in the lease
+// and in h.
+func (p *payload) pick(r io.Reader, h *head, keep func(*item) bool) ([]bridge.Record, error) {
+	var rs []bridge.Record
+	var sizes []int64
+	total := int64(0)
+	for i := range h.items {
+		it := &h.items[i]
+		if !keep(it) {
+			if _, err := io.CopyN(io.Discard, r, it.size); err != nil {
+				return nil, fmt.Errorf("skip record %d: %w", it.time, err)
+			}
+			continue
+		}
+		if total += it.size; total > p.maxBody {
+			return nil, fmt.Errorf("%w: payloads over max_body (%v)", errBody, bridge.Size(p.maxBody))
+		}
+		if err := p.fill(r, it.size, total); err != nil {
+			return nil, fmt.Errorf("read record %d: %w", it.time, err)
+		}
+		rs = append(rs, bridge.Record{Time: it.time, ContentType: it.contentType, Labels: h.labels[it.from:it.to:it.to]})
+		sizes = append(sizes, it.size)
+	}
+	body := p.lease.buf
+	for i, n := range sizes {
+		rs[i].Payload, body = body[:n:n], body[n:]
+	}
+	return rs, nil
+}
+
 // fill appends n bytes of r to the lease, of a body that will have want in all.
 func (p *payload) fill(r io.Reader, n, want int64) error {
 	for n > 0 {

@@ -185,10 +185,10 @@ type holder struct {
 	noted []string
 }
 
-func (h *holder) Settle(_ context.Context, stream string, since time.Time, upTo int64) error {
+func (h *holder) Settle(_ context.Context, stream string, since time.Time, times []int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked = append(h.asked, fmt.Sprintf("%s<=%d", stream, upTo))
+	h.asked = append(h.asked, fmt.Sprintf("%s<=%d", stream, times[len(times)-1]))
 	if since.IsZero() {
 		return errors.New("no time of the connection")
 	}

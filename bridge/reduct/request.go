@@ -97,29 +97,20 @@ func (r *request) deliver() error {
 	ctx, cancel := r.deadline()
 	defer cancel()
 	if h := r.t.part.Holder; h != nil {
-		last := r.batch.Records[len(r.batch.Records)-1].Time
-		if err := h.Settle(ctx, r.stream, r.accepted(), last); err != nil {
+		r.times = r.times[:0]
+		for i := range r.batch.Records {
+			r.times = append(r.times, r.batch.Records[i].Time)
+		}
+		if err := h.Settle(ctx, r.stream, r.accepted(), r.times); err != nil {
 			return fmt.Errorf("reconcile before the first batch of a connection: %w", err)
 		}
 	}
 	return r.insist(ctx, func() error { return r.t.part.Intake.Deliver(ctx, &r.batch) })
 }
 
-// insist calls f until it succeeds, fails for a reason that waiting does not cure, or ctx ends.
+// insist calls f until it succeeds, fails for good, ctx ends or the target shuts down.
 func (r *request) insist(ctx context.Context, f func() error) error {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		err := f()
-		if err == nil || !errors.Is(err, bridge.ErrFull) && !errors.Is(err, bridge.ErrUnknown) && !errors.Is(err, bridge.ErrRetry) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		case <-r.t.stopped:
-			return err
-		}
-	}
+	return retry(ctx, r.t.stopped, f)
 }
 
 // update takes a PATCH in. Each record that we want whole is answered 404, on its own: the sender then POSTs it at once. For PATCH, and only

@@ -34,9 +34,9 @@ type Intake interface {
 
 // Holder keeps a stream in order across what its sender forgot (rule 7). It is the Reconciler.
 type Holder interface {
-	// Settle returns nil once everything of the stream up to the time upTo that the sender may have forgotten before since has been
-	// fetched, and its gaps are closed.
-	Settle(ctx context.Context, stream string, since time.Time, upTo int64) error
+	// Settle returns nil once everything of the stream up to the last of times that the sender may have forgotten before since has
+	// been fetched, and the stream's gaps are closed. times, ascending, are what the caller delivers itself; it may reuse them.
+	Settle(ctx context.Context, stream string, since time.Time, times []int64) error
 	// Noted tells that a gap of the stream has been noted just now.
 	Noted(stream string)
 }

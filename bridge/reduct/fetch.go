@@ -1,0 +1,183 @@
+package reduct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// errand is one comparison of a stream with its source.
+type errand struct {
+	entry, stream string
+	from, upTo    int64   // both included
+	bounded       bool    // upTo counts
+	except        []int64 // ascending; times that somebody else is about to deliver
+}
+
+// run is a piece of an entry that is fetched in one query: the wanted times, and where the query ends.
+type run []int64
+
+const (
+	// A query for a run reads the seen records between the wanted ones as well: up to so many of them cost less than another query.
+	bridgeSeen = 4
+	insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
+)
+
+// fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. It returns how many records the
+// source had in the range. The caller holds the stream's lock.
+func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found int, err error) {
+	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
+	if e.bounded && e.upTo < math.MaxInt64 {
+		q.Stop = e.upTo + 1
+	}
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		more, err := c.next(ctx, nil)
+		if err != nil || !more {
+			return found, err
+		}
+		found += len(c.page.items)
+		runs, err := r.missing(ctx, e, c.page.items)
+		if err != nil {
+			return found, err
+		}
+		for _, want := range runs {
+			if err := r.take(ctx, t, e, want); err != nil {
+				return found, err
+			}
+		}
+	}
+}
+
+// missing returns which of a page's records are to be fetched, in pieces.
+func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run, error) {
+	times := make([]int64, len(items))
+	unseen := make([]bool, len(items))
+	for i := range items {
+		times[i] = items[i].time
+	}
+	if err := r.mind.Intake.Unseen(ctx, e.stream, times, unseen); err != nil {
+		return nil, fmt.Errorf("look up %d records: %w", len(times), err)
+	}
+	except := e.except
+	for i, t := range times {
+		if _, own := slices.BinarySearch(except, t); !unseen[i] || own {
+			continue
+		}
+		if len(except) > 0 && t > except[0] {
+			except = nil // in between what is about to come: fetch that as well, so that the order stays
+		}
+	}
+	var runs []run
+	last := 0
+	for i, t := range times {
+		if _, own := slices.BinarySearch(except, t); !unseen[i] || own || items[i].size > r.maxRecord {
+			continue // too large ones stay where they are; a gap said so
+		}
+		if len(runs) == 0 || i-last > bridgeSeen {
+			runs = append(runs, nil)
+		}
+		runs[len(runs)-1] = append(runs[len(runs)-1], t)
+		last = i
+	}
+	return runs, nil
+}
+
+// take fetches the records of a run and delivers them.
+func (r *Reconciler) take(ctx context.Context, t *task, e errand, want run) error {
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: want[len(want)-1] + 1, When: t.filter(e.entry)})
+	if err != nil {
+		return err
+	}
+	got := 0
+	for {
+		more, err := c.next(ctx, func(h *head, body io.Reader) error {
+			n, err := r.deliver(ctx, e.stream, want, h, body)
+			got += n
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	if r.mind.Metrics != nil {
+		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(got))
+	}
+	if got < len(want) {
+		return r.evicted(ctx, e.stream, want, len(want)-got)
+	}
+	return nil
+}
+
+// deliver takes the wanted records of one page in and returns how many there were.
+func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *head, body io.Reader) (int, error) {
+	l := lease{budget: r.budget}
+	defer l.free()
+	p := payload{ctx: ctx, lease: &l, maxBody: r.maxBody}
+	rs, err := p.pick(body, h, func(it *item) bool {
+		_, ok := slices.BinarySearch(want, it.time)
+		return ok && it.size <= r.maxRecord
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read %d records: %w", len(h.items), err)
+	}
+	if len(rs) == 0 {
+		return 0, nil
+	}
+	newest, seen := r.mind.Marks.Newest(stream)
+	for i := range rs {
+		if seen && rs[i].Time < newest {
+			rs[i].Flags |= bridge.Late
+		}
+	}
+	return len(rs), r.insist(ctx, &bridge.Batch{Stream: stream, Records: rs})
+}
+
+// insist delivers a batch, waiting for a while where that may help.
+func (r *Reconciler) insist(ctx context.Context, b *bridge.Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, insistTime)
+	defer cancel()
+	return retry(ctx, ctx.Done(), func() error { return r.mind.Intake.Deliver(ctx, b) })
+}
+
+// retry calls f until it succeeds, fails for a reason that waiting does not cure, or ctx or stop ends.
+func retry(ctx context.Context, stop <-chan struct{}, f func() error) error {
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := f()
+		if err == nil || !errors.Is(err, bridge.ErrFull) && !errors.Is(err, bridge.ErrUnknown) && !errors.Is(err, bridge.ErrRetry) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		case <-stop:
+			return err
+		}
+	}
+}
+
+// evicted says what was in the edge store a moment ago and is not any more: a gap that is closed at once, as a durable trace.
+func (r *Reconciler) evicted(ctx context.Context, stream string, want run, n int) error {
+	g := bridge.Gap{
+		Stream: stream, From: want[0], To: want[len(want)-1], Noted: time.Now(),
+		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", n, len(want)),
+	}
+	r.mind.Log.Warn("records evicted from the edge store before they were fetched", "stream", stream, "from", g.From, "to", g.To, "records", n)
+	if err := r.mind.Gaps.NoteGap(ctx, g); err != nil {
+		return fmt.Errorf("note a gap of %s: %w", stream, err)
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package reduct
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// Marks is what the ledger remembers of streams, over all pipelines that the input feeds. Times are record times in microseconds.
+type Marks interface {
+	// Newest returns the newest record seen by every one of them; false where one has seen none.
+	Newest(stream string) (t int64, found bool)
+	// Reconciled returns what SetReconciled noted: up to there the stream was compared with its source.
+	Reconciled(stream string) (upTo int64, found bool)
+	SetReconciled(ctx context.Context, stream string, upTo int64) error // durable on return
+}
+
+// Mind is what a Reconciler works with.
+type Mind struct {
+	Name    string // of the input; label of the metrics
+	Intake  Intake
+	Gaps    bridge.Gaps
+	Marks   Marks
+	Metrics *bridge.Metrics // may be nil
+	Log     *slog.Logger    // nil: the default one
+}
+
+// settlers is how many streams are settled at once.
+const settlers = 4
+
+// Reconciler asks the edge store for what its replication task selects and the ledger has not seen, and takes that in. It is the Holder of
+// the Target beside it. It has at most settlers+1 requests to the store in progress, and one page (8 MB and a record) in memory for each.
+type Reconciler struct {
+	cfg       Source
+	maxRecord int64
+	maxBody   int64
+	mind      Mind
+	source    *source
+	budget    *budget
+	loud      *loud
+	jobs      chan *job
+
+	mu      sync.Mutex
+	task    *task              // guarded by mu; as read last
+	streams map[string]*course // guarded by mu; never shrinks, as the streams of an Intake
+}
+
+// course is what a Reconciler knows of one stream.
+type course struct {
+	lock    chan struct{} // holds one token while nobody reconciles the stream
+	settled time.Time     // when the last settling that succeeded began; guarded by Reconciler.mu
+	noted   time.Time     // when a gap was noted last; guarded by Reconciler.mu
+	job     *job          // the settling that waits or runs; guarded by Reconciler.mu
+	ahead   int64         // newest record the source had at the pass before; guarded by lock
+	known   bool          // ahead is set; guarded by lock
+}
+
+// NewReconciler returns the reconciler of an input whose source is configured; cfg must have been validated.
+func NewReconciler(cfg Config, m Mind) *Reconciler {
+	if m.Log == nil {
+		m.Log = slog.Default()
+	}
+	return &Reconciler{
+		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), mind: m,
+		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxBody) * 2 * (settlers + 1)), loud: &loud{log: m.Log},
+		jobs: make(chan *job, 64), streams: make(map[string]*course),
+	}
+}
+
+// Run reconciles all streams at once and then each interval, and single ones when the Target asks, until ctx ends. A source that does not
+// answer is no reason to end.
+func (r *Reconciler) Run(ctx context.Context) error {
+	defer r.source.close()
+	var wg sync.WaitGroup
+	for range settlers {
+		wg.Go(func() { r.settleJobs(ctx) })
+	}
+	defer wg.Wait()
+	tick := time.NewTicker(time.Duration(r.cfg.Interval))
+	defer tick.Stop()
+	for {
+		if err := r.Pass(ctx); err != nil && ctx.Err() == nil {
+			r.mind.Log.Warn("reconcile failed; the next one begins where it stopped", "input", r.mind.Name, "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Pass reconciles every stream of the task once. It goes on past a stream that fails.
+func (r *Reconciler) Pass(ctx context.Context) error {
+	t, err := r.source.task(ctx, r.cfg.Replication)
+	if err != nil {
+		return err
+	}
+	r.remember(t)
+	entries, err := r.source.entries(ctx, t.srcBucket)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if len(t.stateful) > 0 {
+		r.loud.warn("the replication task's condition depends on what it saw before: what it forgets cannot be fetched",
+			"task", t.name, "operators", strings.Join(t.stateful, " "))
+	} else {
+		for _, e := range entries {
+			errs = append(errs, r.passEntry(ctx, t, e.Name, span64{e.OldestRecord, e.LatestRecord, e.RecordCount > 0}))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	errs = append(errs, r.passGaps(ctx, t))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if r.mind.Metrics != nil {
+		r.mind.Metrics.ReconcileSuccess.Store(time.Now().UnixMicro())
+	}
+	return nil
+}
+
+// span64 is what an entry holds; some is false where it is nothing.
+type span64 struct {
+	oldest, latest int64
+	some           bool
+}
+
+// passEntry reconciles an entry and the attachments that belong to it.
+func (r *Reconciler) passEntry(ctx context.Context, t *task, entry string, has span64) error {
+	var errs []error
+	if t.selects(entry) && has.some {
+		errs = append(errs, r.passStream(ctx, t, entry, has))
+	}
+	// The list does not show attachments. They have no end to go by: all that is there is compared.
+	if meta := entry + "/" + metaEntry; t.selects(meta) {
+		errs = append(errs, r.locked(ctx, t.stream(meta), func(*course) error {
+			_, err := r.fetch(ctx, t, errand{entry: meta, stream: t.stream(meta)})
+			return err
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// passStream compares one stream from its mark on. What is newer than all that was seen and than all that the pass before saw is left to the
+// sender, who is about to send it: taken here as well, it would only be transferred twice.
+func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has span64) error {
+	stream := t.stream(entry)
+	return r.locked(ctx, stream, func(c *course) error {
+		from, err := r.cfg.since()
+		if err != nil {
+			return fmt.Errorf("source.since: %w", err)
+		}
+		mark, marked := r.mind.Marks.Reconciled(stream)
+		if marked {
+			from = max(from, mark+1-time.Duration(r.cfg.Overlap).Microseconds())
+		}
+		upTo := has.latest
+		if c.known {
+			newest, _ := r.mind.Marks.Newest(stream)
+			upTo = min(upTo, max(newest, c.ahead))
+		}
+		if from <= upTo {
+			if _, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
+				return err
+			}
+		}
+		c.ahead, c.known = has.latest, true
+		if marked && upTo <= mark {
+			return nil
+		}
+		return r.mind.Marks.SetReconciled(ctx, stream, upTo)
+	})
+}
+
+// passGaps closes the gaps that can be closed.
+func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
+	open, err := r.mind.Gaps.OpenGaps()
+	if err != nil {
+		return fmt.Errorf("list gaps: %w", err)
+	}
+	var streams []string
+	for _, g := range open {
+		streams = append(streams, g.Stream)
+	}
+	slices.Sort(streams)
+	var errs []error
+	for _, stream := range slices.Compact(streams) {
+		errs = append(errs, r.locked(ctx, stream, func(*course) error { return r.closeGaps(ctx, t, stream) }))
+	}
+	return errors.Join(errs...)
+}
+
+// closeGaps fetches what the gaps of a stream say is missing and closes them. The caller holds the stream's lock.
+func (r *Reconciler) closeGaps(ctx context.Context, t *task, stream string) error {
+	open, err := r.mind.Gaps.OpenGaps()
+	if err != nil {
+		return fmt.Errorf("list gaps: %w", err)
+	}
+	entry, ours := t.entry(stream)
+	for _, g := range open {
+		if g.Stream != stream {
+			continue
+		}
+		if !ours || len(t.stateful) > 0 {
+			r.loud.warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
+			continue
+		}
+		found, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: g.From, upTo: g.To, bounded: true})
+		if err != nil {
+			return err
+		}
+		if err := r.mind.Gaps.CloseGap(ctx, g.ID); err != nil {
+			return fmt.Errorf("close gap %d of %s: %w", g.ID, stream, err)
+		}
+		if found == 0 {
+			r.mind.Log.Warn("a gap is closed, but the edge store has nothing of it any more", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
+		}
+	}
+	return nil
+}
+
+// course returns what is known of a stream.
+func (r *Reconciler) course(stream string) *course {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.streams[stream]
+	if c == nil {
+		c = &course{lock: make(chan struct{}, 1)}
+		c.lock <- struct{}{}
+		r.streams[stream] = c
+	}
+	return c
+}
+
+// locked runs f while nobody else reconciles the stream.
+func (r *Reconciler) locked(ctx context.Context, stream string, f func(*course) error) error {
+	c := r.course(stream)
+	select {
+	case <-c.lock:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { c.lock <- struct{}{} }()
+	if err := f(c); err != nil {
+		return fmt.Errorf("reconcile %s: %w", stream, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) remember(t *task) {
+	r.mu.Lock()
+	r.task = t
+	r.mu.Unlock()
+}
