@@ -31,12 +31,6 @@ type Check struct {
 	Detail string `json:"detail,omitempty"` // why not
 }
 
-// Fault is the last thing that went wrong somewhere.
-type Fault struct {
-	Text string    `json:"text"`
-	At   time.Time `json:"at"`
-}
-
 // Ledger is how full the store is and how fast it writes.
 type Ledger struct {
 	Bytes     int64   `json:"bytes"`  // live: waiting to be sent
@@ -64,7 +58,7 @@ type Input struct {
 	Reconciles       bool       `json:"reconciles"` // an edge store is asked for what is missing
 	LastReconcile    *time.Time `json:"last_reconcile,omitempty"`
 	ReconcileMissing int64      `json:"reconcile_missing"` // (counted)
-	LastError        *Fault     `json:"last_error,omitempty"`
+	LastError        string     `json:"last_error,omitempty"`
 }
 
 // Pipeline is what was decided on its records.
@@ -100,7 +94,8 @@ type Remote struct {
 	Delivered          int64   `json:"delivered"`           // (counted)
 	PossibleDuplicates int64   `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
 	Parked             int64   `json:"parked"`              // (counted) refused by the far end
-	LastError          *Fault  `json:"last_error,omitempty"`
+	LastError          string  `json:"last_error,omitempty"`
+	Note               string  `json:"note,omitempty"` // for people: what bounds its speed, what it waits for
 }
 
 // Backlog is what waits for a remote.
