@@ -1,0 +1,69 @@
+package host
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/runtime/abi"
+)
+
+// Config is one table [modules.NAME].
+type Config struct {
+	Path        string          `toml:"path"`         // the WebAssembly file
+	Script      string          `toml:"script"`       // reserved for scripts
+	SHA256      string          `toml:"sha256"`       // of the file, hex; anything else is refused. Default: not pinned
+	Memory      bridge.Size     `toml:"memory"`       // most memory of one instance. Default 16MiB
+	Budget      bridge.Duration `toml:"budget"`       // most time for one record, measured in units of this machine. Default 10ms
+	BudgetUnits int64           `toml:"budget_units"` // the same in units, equal on all machines; 0 = from budget
+	Output      bridge.Size     `toml:"output"`       // most bytes a module may answer to one record. Default 4MiB
+	Instances   int             `toml:"instances"`    // most instances alive at once. Default 16
+	OnFault     string          `toml:"on_fault"`     // park | hold | pass | drop: a record that fails twice. Default park
+	Shadow      bool            `toml:"shadow"`       // reserved: run beside the live module
+	Trust       string          `toml:"trust"`        // reserved: public key file
+	Config      map[string]any  `toml:"config"`       // handed to the module as JSON
+}
+
+// Values of Config.OnFault.
+const (
+	FaultPark = "park" // set the record aside, go on
+	FaultHold = "hold" // ask for the whole batch again, until someone repairs it
+	FaultPass = "pass" // let the record by unchanged
+	FaultDrop = "drop" // count it and forget it
+)
+
+// Default is a module's config where nothing is set.
+func Default() Config {
+	return Config{
+		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark,
+	}
+}
+
+// Validate lists everything that is wrong with c, each with its key first.
+func (c *Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Script == "", "script: %q, want path: scripts are not part of this version", c.Script)
+	check(c.Path != "" || c.Script != "", "path: missing")
+	check(!c.Shadow, "shadow: true, want false: modules beside the live one are not part of this version")
+	check(c.Trust == "", "trust: %q, want it empty and sha256 set: signatures are not part of this version", c.Trust)
+	sum, err := hex.DecodeString(c.SHA256)
+	check(err == nil && (len(sum) == 0 || len(sum) == 32), "sha256: %q, want 64 hex digits", c.SHA256)
+	check(c.Memory >= pageSize && c.Memory <= abi.MaxAddress, "memory: %s, want 64KiB..1GiB", c.Memory)
+	budget := time.Duration(c.Budget)
+	check(budget >= 100*time.Microsecond && budget <= time.Second, "budget: %s, want 100µs..1s", budget)
+	check(c.BudgetUnits == 0 || c.BudgetUnits >= 1000 && c.BudgetUnits <= 1e10, "budget_units: %d, want 0 or 1000..10000000000", c.BudgetUnits)
+	check(c.Output >= 1<<10 && c.Output <= 256<<20, "output: %s, want 1KiB..256MiB", c.Output)
+	check(c.Instances >= 1 && c.Instances <= 1024, "instances: %d, want 1..1024", c.Instances)
+	faults := []string{FaultPark, FaultHold, FaultPass, FaultDrop}
+	check(slices.Contains(faults, c.OnFault), "on_fault: %q, want %s", c.OnFault, strings.Join(faults, ", "))
+	return errors.Join(errs...)
+}

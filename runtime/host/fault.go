@@ -1,0 +1,48 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const (
+	maxTail  = 2 << 10 // bytes kept of what a guest printed last
+	maxTrace = 1 << 10 // bytes kept of wazero's text about a trap
+)
+
+// fault is a guest's failure: a trap, a budget used up, an answer that does not add up. The instance it happened in is thrown away.
+type fault struct {
+	doing string // such as "process"
+	err   error
+	spent int64  // units, of budget
+	limit int64  // budget; 0 = not a matter of units
+	tail  string // what the guest printed last
+}
+
+func (f *fault) Error() string {
+	text := f.err.Error()
+	if len(text) > maxTrace {
+		text = text[:maxTrace] + " ..."
+	}
+	text = f.doing + ": " + text
+	if f.limit > 0 {
+		text += fmt.Sprintf(" (%d of %d units spent)", f.spent, f.limit)
+	}
+	if tail := strings.TrimSpace(f.tail); tail != "" {
+		text += "; it printed: " + tail
+	}
+	return text
+}
+
+func (f *fault) Unwrap() error { return f.err }
+
+var (
+	errExhausted = errors.New("budget used up")
+	errNoAnswer  = errors.New("no answer")
+)
+
+// lie is an answer of a guest that is not what the ABI says.
+func lie(doing, format string, args ...any) *fault {
+	return &fault{doing: doing, err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,270 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluicebridge/sluice/runtime/abi"
+	"github.com/sluicebridge/sluice/runtime/host/meter"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+const maxModule = 16 << 20 // bytes of a module's file
+
+// signatures of the exports: parameters, colon, result.
+var exports = [...]struct {
+	name, signature string
+	required        bool
+}{
+	{abi.ExportIn, "i:i", true},
+	{abi.ExportProcess, "ii:I", true},
+	{abi.ExportInit, "i:i", false},
+	{abi.ExportFlush, "i:I", false},
+	{abi.ExportSave, ":I", false},
+	{abi.ExportLoad, "i:i", false},
+	{abi.ExportDescribe, ":I", false},
+	{abi.ExportInitialize, ":", false},
+}
+
+// Load reads, checks, meters and compiles a module, and makes one instance with its config, so that a bad module is refused here and never
+// sees a record. Errors name the module and what is wrong with it.
+func (rt *Runtime) Load(ctx context.Context, name string, cfg Config) (*Module, error) {
+	m, err := rt.load(ctx, name, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("module %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func (rt *Runtime) load(ctx context.Context, name string, cfg Config) (*Module, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	wasm, err := readModule(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Module{rt: rt, name: name, cfg: cfg, sum: sha256.Sum256(wasm), units: rt.units(&cfg), bytes: int64(len(wasm))}
+	m.seed = binary.LittleEndian.Uint64(m.sum[8:])
+	m.sha256 = hexSum(m.sum)
+	if cfg.SHA256 != "" && !strings.EqualFold(cfg.SHA256, m.sha256) {
+		return nil, fmt.Errorf("sha256: %s is %s, want %s", cfg.Path, m.sha256, cfg.SHA256)
+	}
+	if err := m.compile(ctx, wasm); err != nil {
+		return nil, err
+	}
+	if err := m.probe(wasm); err != nil {
+		return nil, errors.Join(err, m.compiled.Close(ctx))
+	}
+	return m, nil
+}
+
+func readModule(path string) ([]byte, error) {
+	f, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("path: %w", err)
+	}
+	if !f.Mode().IsRegular() || f.Size() > maxModule {
+		return nil, fmt.Errorf("path: %s is not a file of at most %d bytes", path, maxModule)
+	}
+	wasm, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("path: %w", err)
+	}
+	return wasm, nil
+}
+
+// compile meters the module and compiles it, or finds both done in the cache.
+func (m *Module) compile(ctx context.Context, wasm []byte) error {
+	out, err := meter.Rewrite(wasm, meter.Options{Start: startUnits, MaxPages: uint32(m.cfg.Memory / pageSize)})
+	if err != nil {
+		return err
+	}
+	m.counter = out.Counter
+	m.compiled, err = m.rt.rt.CompileModule(ctx, out.Wasm)
+	if err != nil && strings.Contains(err.Error(), "compilationcache") {
+		// A damaged cache is no reason to stay down: what it holds can be made again.
+		if err = m.rt.emptyCache(); err == nil {
+			m.compiled, err = m.rt.rt.CompileModule(ctx, out.Wasm)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("compile: %w", err)
+	}
+	if err := checkExports(m.compiled); err != nil {
+		return errors.Join(err, m.compiled.Close(ctx))
+	}
+	if err := checkImports(m.compiled); err != nil {
+		return errors.Join(err, m.compiled.Close(ctx))
+	}
+	return nil
+}
+
+// emptyCache removes the files of compiled code.
+func (rt *Runtime) emptyCache() error {
+	dirs, err := filepath.Glob(filepath.Join(rt.dir, "wazero-*"))
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		files, err := filepath.Glob(filepath.Join(d, "*"))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				return fmt.Errorf("empty the compile cache: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func checkExports(c wazero.CompiledModule) error {
+	var errs []error
+	if len(c.ExportedMemories()) == 0 {
+		errs = append(errs, errors.New("export memory: missing"))
+	}
+	functions := c.ExportedFunctions()
+	if _, found := functions[abi.ExportVersion]; !found {
+		errs = append(errs, fmt.Errorf("export %s: missing: not a module for ABI %d", abi.ExportVersion, abi.Version))
+	}
+	for _, e := range exports {
+		f, found := functions[e.name]
+		if !found && e.required {
+			errs = append(errs, fmt.Errorf("export %s: missing, want %s", e.name, readable(e.signature)))
+		}
+		if found && signature(f) != e.signature {
+			errs = append(errs, fmt.Errorf("export %s: is %s, want %s", e.name, readable(signature(f)), readable(e.signature)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkImports(c wazero.CompiledModule) error {
+	var errs []error
+	if len(c.ImportedMemories()) > 0 {
+		errs = append(errs, errors.New("the module imports its memory, want it exported"))
+	}
+	known := []hostModule{sluiceModule(), wasiModule()}
+	for _, f := range c.ImportedFunctions() {
+		module, name, _ := f.Import()
+		i := slices.IndexFunc(known, func(h hostModule) bool { return h.name == module })
+		if i < 0 {
+			errs = append(errs, fmt.Errorf("import %s.%s: unknown, there are only %s and %s", module, name, known[0].name, known[1].name))
+			continue
+		}
+		want := known[i].find(name)
+		switch {
+		case want == nil:
+			errs = append(errs, fmt.Errorf("import %s.%s: there is no such function", module, name))
+		case want.signature != signature(f):
+			errs = append(errs, fmt.Errorf("import %s.%s: is %s, want %s", module, name, readable(signature(f)), readable(want.signature)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// signature writes a function's type as the tables here do; types that they never use become a question mark.
+func signature(f api.FunctionDefinition) string {
+	letters := func(types []api.ValueType) string {
+		b := make([]byte, len(types))
+		for i, t := range types {
+			b[i] = '?'
+			switch t {
+			case api.ValueTypeI32:
+				b[i] = 'i'
+			case api.ValueTypeI64:
+				b[i] = 'I'
+			case api.ValueTypeF64:
+				b[i] = 'F'
+			}
+		}
+		return string(b)
+	}
+	return letters(f.ParamTypes()) + ":" + letters(f.ResultTypes())
+}
+
+// readable writes "ii:I" as "(i32, i32) -> (i64)".
+func readable(signature string) string {
+	names := map[rune]string{'i': "i32", 'I': "i64", 'F': "f64", '?': "another type"}
+	params, results, _ := strings.Cut(signature, ":")
+	list := func(s string) string {
+		var out []string
+		for _, c := range s {
+			out = append(out, names[c])
+		}
+		return "(" + strings.Join(out, ", ") + ")"
+	}
+	return list(params) + " -> " + list(results)
+}
+
+// probe makes the first instance. The manifest comes from its section or from the instance.
+func (m *Module) probe(wasm []byte) error {
+	text, err := meter.Custom(wasm, abi.ManifestSection)
+	if err != nil {
+		return err
+	}
+	in, err := m.start()
+	if err != nil {
+		return err
+	}
+	if text == nil {
+		text, err = in.describe()
+	}
+	if err == nil {
+		err = m.take(text)
+	}
+	if err == nil {
+		err = in.configure()
+	}
+	if err != nil {
+		in.close()
+		return err
+	}
+	m.pool = newPool(m.cfg.Instances, m.fresh)
+	m.pool.idle, m.pool.alive = []*instance{in}, 1
+	return nil
+}
+
+// describe asks the guest for its manifest.
+func (in *instance) describe() ([]byte, error) {
+	f := in.mod.ExportedFunction(abi.ExportDescribe)
+	if f == nil {
+		return nil, fmt.Errorf("manifest: the module has neither a section %s nor an export %s", abi.ManifestSection, abi.ExportDescribe)
+	}
+	v, err := in.call(abi.ExportDescribe, f, startUnits)
+	if err != nil {
+		return nil, err
+	}
+	b, err := in.answer(abi.ExportDescribe, uint32(v>>32), uint32(v), abi.MaxManifest)
+	return bytes.Clone(b), err
+}
+
+// take sets up m by its manifest.
+func (m *Module) take(text []byte) error {
+	manifest, err := ParseManifest(text)
+	if err != nil {
+		return err
+	}
+	m.manifest = manifest
+	m.payload, _ = manifest.PayloadBytes()
+	m.allLabels = slices.Equal(manifest.Labels, []string{abi.AllLabels})
+	functions := m.compiled.ExportedFunctions()
+	for _, name := range []string{abi.ExportSave, abi.ExportLoad} {
+		if _, found := functions[name]; !found && m.Stateful() {
+			return fmt.Errorf("export %s: missing, the manifest says state = %q", name, manifest.State)
+		}
+	}
+	m.config, err = configJSON(manifest, m.cfg.Config)
+	return err
+}

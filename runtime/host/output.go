@@ -1,0 +1,128 @@
+package host
+
+import (
+	"slices"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/runtime/abi"
+)
+
+// maxTime keeps times that a module sets where differences of two of them still fit an int64.
+const maxTime = 1 << 61
+
+// emit puts the outputs of an EMIT behind the module. All bytes are copied out of the guest. On error s.next may hold some of them.
+func (s *stage) emit(it *item, e abi.Entry) error {
+	if int(e.Reason) > s.manifest.OutputsMax {
+		return lie(abi.ExportProcess, "%d outputs of one record, the manifest says at most %d", e.Reason, s.manifest.OutputsMax)
+	}
+	if n := len(s.next) - s.first + int(e.Reason); n > abi.MaxOutputs {
+		return lie(abi.ExportProcess, "the record becomes %d messages here, at most %d can be told apart", n, abi.MaxOutputs)
+	}
+	body := e.Body
+	for range e.Reason {
+		o, rest, err := abi.ReadOutput(body)
+		if err != nil {
+			return &fault{doing: abi.ExportProcess, err: err}
+		}
+		body = rest
+		m, err := s.output(&it.Message, o)
+		if err != nil {
+			return err
+		}
+		s.next = append(s.next, item{Message: m, from: it.from})
+	}
+	if len(body) > 0 {
+		return lie(abi.ExportProcess, "%d bytes follow the last of %d outputs", len(body), e.Reason)
+	}
+	return nil
+}
+
+// output is record m with the changes of o.
+func (s *stage) output(m *bridge.Message, o abi.Output) (bridge.Message, error) {
+	made := *m
+	own := false // made's labels are in s.labels
+	left := o.Body
+	for range o.Ops {
+		op, rest, err := abi.ReadOp(left)
+		if err != nil {
+			return made, &fault{doing: abi.ExportProcess, err: err}
+		}
+		left = rest
+		switch op.Code {
+		case abi.SetLabel, abi.DeleteLabel, abi.ClearLabels:
+			if !own {
+				s.labels, own = append(s.labels[:0], m.Labels...), true
+			}
+			s.change(op)
+		case abi.SetTopic:
+			made.Topic = s.out.Copy(op.Value)
+		case abi.SetType:
+			made.ContentType = s.out.Copy(op.Value)
+		case abi.SetPayload:
+			made.Payload = s.out.Copy(op.Value)
+		case abi.CutPayload:
+			part, ok := op.Cut(m.Payload)
+			if !ok {
+				return made, lie(abi.ExportProcess, "a part outside the payload of %d bytes", len(m.Payload))
+			}
+			made.Payload = part
+		case abi.SetTime:
+			t := op.Time()
+			if t <= -maxTime || t >= maxTime {
+				return made, lie(abi.ExportProcess, "time %d, want less than 1<<61", t)
+			}
+			made.Shift += t - made.Time
+			made.Time = t
+		}
+	}
+	if len(left) > 0 {
+		return made, lie(abi.ExportProcess, "%d bytes follow the last of %d ops", len(left), o.Ops)
+	}
+	if own {
+		made.Labels = s.out.CopyLabels(s.labels)
+	}
+	return made, nil
+}
+
+// change applies an op to s.labels.
+func (s *stage) change(op abi.Op) {
+	if op.Code == abi.ClearLabels {
+		s.labels = s.labels[:0]
+		return
+	}
+	at := -1
+	for i := range s.labels {
+		if string(s.labels[i].Name) == string(op.Key) {
+			at = i
+			break
+		}
+	}
+	switch {
+	case op.Code == abi.DeleteLabel && at >= 0:
+		s.labels = slices.Delete(s.labels, at, at+1)
+	case op.Code == abi.DeleteLabel:
+	case at >= 0:
+		s.labels[at].Value = s.out.Copy(op.Value)
+	default:
+		s.labels = append(s.labels, bridge.Label{Name: s.out.Copy(op.Key), Value: s.out.Copy(op.Value)})
+	}
+}
+
+// emitMasked puts the record behind the module with only the labels of the slots in mask.
+func (s *stage) emitMasked(it *item, mask uint32) error {
+	if n := len(s.maskNames); s.allLabels || n < 32 && mask>>n != 0 {
+		return lie(abi.ExportProcess, "mask %#x, but the manifest declares %d labels", mask, len(s.maskNames))
+	}
+	s.labels = s.labels[:0]
+	for _, l := range it.Labels {
+		for i, name := range s.maskNames {
+			if mask>>i&1 != 0 && string(name) == string(l.Name) {
+				s.labels = append(s.labels, l)
+			}
+		}
+	}
+	made := it.Message
+	made.Labels = s.out.CopyLabels(s.labels)
+	s.next = append(s.next, item{Message: made, from: it.from})
+	return nil
+}

@@ -1,0 +1,347 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/runtime/abi"
+)
+
+const (
+	sampleEvery    = 64 // calls, one of which is timed
+	triesPerRecord = 2
+)
+
+// stage takes a batch through one module.
+type stage struct {
+	*run
+	*link
+	in      *instance
+	owner   owner // zero for a module without a state
+	loaded  bool  // in holds the state that the batch begins with
+	reached int   // items before this one were processed by an instance that is gone: nothing of them is logged or counted again
+	tries   int   // faults that are no single record's: of load, flush and save
+	from    int   // record whose outputs begin at first
+	first   int
+}
+
+// pass takes all items through module l. On error nothing was decided and no instance is left that is ahead of the ledger.
+func (r *run) pass(ctx context.Context, l *link) error {
+	if len(r.items) == 0 {
+		return nil
+	}
+	s := stage{run: r, link: l, from: -1}
+	if l.Stateful() {
+		s.owner = owner{r.chain.pipeline, r.stream}
+	}
+	in, mine, err := l.pool.take(ctx, s.owner)
+	if err != nil {
+		return retry(err)
+	}
+	s.in, s.loaded = in, mine || !l.Stateful()
+	err = s.work(ctx)
+	if s.in != nil {
+		s.account()
+	}
+	if err != nil {
+		if s.in != nil {
+			l.pool.end(s.in)
+		}
+		return err
+	}
+	l.pool.put(s.in, s.owner)
+	s.settle()
+	clear(r.items)
+	r.items, r.next = r.next, r.items[:0]
+	return nil
+}
+
+// retry makes an error one that the whole batch may be tried again after.
+func retry(err error) error { return fmt.Errorf("%w: %w", err, bridge.ErrRetry) }
+
+func (s *stage) account() {
+	s.units.Add(s.in.spent)
+	s.in.spent = 0
+}
+
+// work processes the batch, with a fresh instance after each fault. It ends: every record may fail twice, then it is not tried again.
+func (s *stage) work(ctx context.Context) error {
+	from := 0
+	for {
+		at, err := s.attempt(ctx, from)
+		f, failed := err.(*fault)
+		if !failed {
+			return err
+		}
+		s.traps.Add(1)
+		if err := s.blame(at, f); err != nil {
+			return err
+		}
+		if from, err = s.renew(at); err != nil {
+			return err
+		}
+	}
+}
+
+// attempt processes the items from one on. Where the guest fails it returns which item that was, or their number if it was none of them.
+func (s *stage) attempt(ctx context.Context, from int) (int, error) {
+	n := len(s.items)
+	if err := s.load(); err != nil {
+		return n, err
+	}
+	for at := from; at < n; at++ {
+		if at%32 == 0 && ctx.Err() != nil {
+			return at, retry(context.Cause(ctx))
+		}
+		s.in.muted = at < s.reached
+		if err := s.one(&s.items[at], at == n-1); err != nil {
+			return at, err
+		}
+	}
+	s.in.muted = false
+	if err := s.flushBatch(); err != nil {
+		return n, err
+	}
+	return n, s.save()
+}
+
+// blame notes a fault; it fails where the batch has to wait for someone.
+func (s *stage) blame(at int, f *fault) error {
+	if at == len(s.items) {
+		if s.tries++; s.tries >= triesPerRecord {
+			return retry(f)
+		}
+		return nil
+	}
+	it := &s.items[at]
+	if it.tries++; it.tries < triesPerRecord {
+		return nil
+	}
+	it.fault = f.Error()
+	if s.cfg.OnFault == FaultHold {
+		return retry(f)
+	}
+	return nil
+}
+
+// renew puts a fresh instance in the place of one that failed (rule 4 of INVARIANTS.md) and returns the item to go on with: the same, or
+// the first where the module has a state, for the committed one is that of the batch's beginning.
+func (s *stage) renew(at int) (int, error) {
+	s.account()
+	in, err := s.pool.replace(s.in)
+	s.in = in
+	if err != nil {
+		s.in = nil
+		return 0, retry(err)
+	}
+	if !s.Stateful() {
+		return at, nil
+	}
+	s.loaded, s.reached = false, max(s.reached, at)
+	s.from, s.first = -1, 0
+	clear(s.next)
+	s.next = s.next[:0]
+	return 0, nil
+}
+
+// load brings the guest to the state that was committed last.
+func (s *stage) load() error {
+	if s.loaded {
+		return nil
+	}
+	var state bridge.State
+	if states := s.chain.states; states != nil {
+		st, found, err := states.State(s.chain.pipeline, s.stream, s.name)
+		if err != nil {
+			return fmt.Errorf("committed state: %w", err)
+		}
+		if found && st.Version == s.manifest.StateVersion {
+			state = st
+		} else if found && s.rt.log != nil {
+			s.rt.log.Warn("module begins anew: its state is of another version", "module", s.name, "stream", s.stream,
+				"state_version", st.Version, "want", s.manifest.StateVersion)
+		}
+	}
+	if err := s.in.load(state.Bytes); err != nil {
+		return err
+	}
+	s.loaded = true
+	return nil
+}
+
+// save stores the guest's state with the batch (rule 3 of INVARIANTS.md).
+func (s *stage) save() error {
+	if !s.Stateful() {
+		return nil
+	}
+	b, err := s.in.save()
+	if err != nil {
+		return err
+	}
+	s.out.States = append(s.out.States, bridge.State{
+		Module: s.name, SHA256: s.sha256, Version: s.manifest.StateVersion, Bytes: s.out.Copy(b),
+	})
+	return nil
+}
+
+// one has the guest decide on an item.
+func (s *stage) one(it *item, last bool) error {
+	if it.from != s.from {
+		s.from, s.first = it.from, len(s.next)
+	}
+	if it.fault != "" {
+		return s.giveUp(it)
+	}
+	flags := it.Flags &^ bridge.LastOfBatch
+	if last {
+		flags |= bridge.LastOfBatch
+	}
+	var begun time.Time
+	if s.in.calls++; s.in.calls%sampleEvery == 0 {
+		begun = time.Now()
+	}
+	got, err := s.in.decide(&it.Message, flags, s.entry)
+	if u, ok := err.(*unfit); ok {
+		it.fault = u.Error()
+		return s.giveUp(it)
+	}
+	if err != nil {
+		return err
+	}
+	if !begun.IsZero() {
+		s.took.Observe(time.Since(begun))
+	}
+	mark := len(s.next)
+	if err := s.take(it, got); err != nil {
+		clear(s.next[mark:])
+		s.next = s.next[:mark]
+		return err
+	}
+	return nil
+}
+
+// giveUp decides on a record that the module cannot.
+func (s *stage) giveUp(it *item) error {
+	switch s.cfg.OnFault {
+	case FaultHold:
+		return fmt.Errorf("%s: %w", it.fault, bridge.ErrRetry)
+	case FaultPass:
+		it.verdict = abi.Pass
+		s.next = append(s.next, item{Message: it.Message, from: it.from})
+	case FaultDrop:
+		it.verdict, it.reason = abi.Drop, faultReason
+	default:
+		it.verdict, it.text = abi.Park, it.fault
+	}
+	return nil
+}
+
+// take notes an answer and puts the outputs into s.next.
+func (s *stage) take(it *item, got abi.Returned) error {
+	it.verdict, it.reason, it.text = got.Verdict, got.Reason, ""
+	if !got.Short {
+		e, err := s.read(abi.ExportProcess, got)
+		if err != nil {
+			return err
+		}
+		it.verdict, it.reason = e.Verdict, e.Reason
+		switch e.Verdict {
+		case abi.Emit:
+			return s.emit(it, e)
+		case abi.Park, abi.Retry:
+			it.text = string(e.Body[:min(len(e.Body), abi.MaxText)])
+		}
+	}
+	switch it.verdict {
+	case abi.Pass:
+		s.next = append(s.next, item{Message: it.Message, from: it.from})
+	case abi.Emit:
+		return s.emitMasked(it, got.Mask)
+	case abi.Retry:
+		return fmt.Errorf("it asks for the batch again: %q: %w", it.text, bridge.ErrRetry)
+	}
+	return nil
+}
+
+// read returns the one entry of an answer in memory.
+func (s *stage) read(doing string, got abi.Returned) (abi.Entry, error) {
+	b, err := s.in.answer(doing, got.Ptr, got.Len, int(s.cfg.Output))
+	if err != nil {
+		return abi.Entry{}, err
+	}
+	e, rest, err := abi.ReadEntry(b)
+	if err != nil {
+		return e, &fault{doing: doing, err: err}
+	}
+	if len(rest) > 0 {
+		return e, lie(doing, "%d bytes follow the answer", len(rest))
+	}
+	return e, nil
+}
+
+// flushBatch lets the guest emit what it held back, as outputs of the batch's last record that was not set aside.
+func (s *stage) flushBatch() error {
+	if s.in.flush == nil {
+		return nil
+	}
+	at := len(s.items) - 1
+	for at >= 0 && s.items[at].verdict == abi.Park {
+		at--
+	}
+	if at < 0 {
+		return nil
+	}
+	it := &s.items[at]
+	s.from, s.first = it.from, len(s.next)
+	for s.first > 0 && s.next[s.first-1].from == it.from {
+		s.first--
+	}
+	s.in.begin(&it.Message)
+	got, err := s.in.answered(abi.ExportFlush, s.in.flush, uint64(abi.FlushBatch))
+	s.in.record = nil
+	if err != nil {
+		return err
+	}
+	e := abi.Entry{Verdict: got.Verdict}
+	if !got.Short {
+		if e, err = s.read(abi.ExportFlush, got); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e.Verdict == abi.Pass:
+		return nil
+	case e.Verdict != abi.Emit:
+		return lie(abi.ExportFlush, "answered %s, want PASS or EMIT", e.Verdict)
+	case got.Short:
+		return s.emitMasked(it, got.Mask)
+	}
+	return s.emit(it, e)
+}
+
+// settle notes the decisions of this module in the results, now that none of them can change any more.
+func (s *stage) settle() {
+	for i := range s.items {
+		it := &s.items[i]
+		switch it.verdict {
+		case abi.Drop:
+			s.drop(it.reason).Add(1)
+			s.decided(it, bridge.Dropped)
+		case abi.Absorb:
+			s.decided(it, bridge.Absorbed)
+		case abi.Park:
+			s.out.Parked = append(s.out.Parked, bridge.Parking{Message: it.Message, Module: s.name, SHA256: s.sha256, Reason: it.text})
+			s.decided(it, bridge.Parked)
+		}
+	}
+}
+
+// decided notes what became of an item. A record that a module had split keeps the weightiest of its parts' verdicts; if any part comes out
+// at the end, finish calls it passed.
+func (s *stage) decided(it *item, kind bridge.Kind) {
+	if v := &s.out.Verdicts[s.base+it.from]; kind > v.Kind {
+		*v = bridge.Verdict{Kind: kind, Module: s.index, Reason: it.reason}
+	}
+}
