@@ -90,8 +90,12 @@ func (m *Machine) pubrec(c *conn, n uint64, p Packet) {
 
 func (m *Machine) pubcomp(c *conn, n uint64, p Packet) {
 	k := c.at(n)
+	reason, park := m.parking[k.Ref]
 	switch {
 	case n >= c.released: // no PUBREL was sent
+	case park:
+		delete(m.parking, k.Ref)
+		m.end(c, n, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
 	case p.Code == codeIDNotFound && k.rels < 2:
 		m.Distrust(c.id) // it had said PUBREC and has forgotten: the message may be lost there
 	default: // 0x92 to a repeated PUBREL: the first one had arrived
@@ -116,13 +120,25 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned, Reason: p.Reason})
 }
 
-// Refuse ends a claim whose PUBLISH frame could not be sent, for a reason that stays. The message is parked.
+// Refuse ends a claim whose PUBLISH frame could not be sent, for a reason that stays. The message is parked. Where it was sent before at
+// QoS 2, the broker may hold it: its identifier is released first, else a later message under it would be thrown away as a repeat.
 func (m *Machine) Refuse(id uint16, number uint64, reason string) {
 	c := m.conn(id)
 	if c == nil || c.state != online || number < c.base || number >= c.touched || c.at(number).has(ended) {
 		return
 	}
-	m.end(c, number, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
+	k := c.at(number)
+	if m.c.QoS != 2 || !k.has(resent) {
+		m.end(c, number, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
+		return
+	}
+	if m.parking == nil {
+		m.parking = make(map[bridge.Ref]string)
+	}
+	m.parking[k.Ref] = reason + "; it was sent before and may have arrived"
+	k.flags |= received | releasable // nothing is noted: after a crash it is refused again
+	k.rels = 1                       // 0x92 is as good as any answer
+	m.release(c)
 }
 
 // end notes the last acknowledgement of a claim that was sent on this network connection.

@@ -79,6 +79,7 @@ type Machine struct {
 	spans    int                     // queued
 	restored map[bridge.Ref]struct{} // open at the start: their rows come by Offer once more
 	marked   map[bridge.Ref]struct{} // returned in an earlier life while marked
+	parking  map[bridge.Ref]string   // refused by the caller, their reason; PUBCOMP is waited for
 	acks     []bridge.Ack            // noted, not in a step yet
 	notes    []bridge.Note
 	step     bridge.Step

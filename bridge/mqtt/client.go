@@ -1,0 +1,237 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/sluicebridge/sluice/bridge/mqtt/session"
+)
+
+// client keeps one connection to the broker: dials, connects, watches, and starts again. What it learns goes to the pump as events; what
+// the pump wants sent goes straight to its link.
+type client struct {
+	c      *Config
+	id     uint16
+	name   string // client id at the broker
+	broker broker
+	tls    *tls.Config
+	dial   func(ctx context.Context) (net.Conn, error)
+	events *events
+	log    *slog.Logger
+	erase  chan struct{} // has a value: end the session for good
+
+	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
+	acks     atomic.Int64 // read so far
+
+	mu     sync.Mutex
+	status Connection
+	gone   *packets.Disconnect // why the broker ended this network connection
+}
+
+func newClient(c *Config, id uint16, b broker, t *tls.Config) *client {
+	name := c.ClientID
+	if id > 0 {
+		name = fmt.Sprintf("%s-%d", c.ClientID, int(id)+1)
+	}
+	k := &client{c: c, id: id, name: name, broker: b, tls: t, erase: make(chan struct{}, 1), status: Connection{ClientID: name}}
+	k.dial = k.dialBroker
+	return k
+}
+
+// refusal is an answer of the broker that says no.
+type refusal struct {
+	code byte
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// errErased: the session was ended for good, the client is not needed any more.
+var errErased = errors.New("session erased")
+
+// run keeps the client connected until ctx ends.
+func (c *client) run(ctx context.Context) {
+	wait := time.Duration(c.c.BackoffMin)
+	for ctx.Err() == nil {
+		before := c.acks.Load()
+		err := c.connection(ctx)
+		c.ended(err)
+		if errors.Is(err, errErased) {
+			return
+		}
+		if c.acks.Load() > before {
+			wait = time.Duration(c.c.BackoffMin) // it worked; a connection that breaks before any acknowledgement did not
+		}
+		pause := wait/2 + rand.N(wait/2+1)
+		if r := (*refusal)(nil); errors.As(err, &r) && takesAnswering(r.code) {
+			pause = time.Duration(c.c.BackoffMax)
+		}
+		if ctx.Err() == nil {
+			c.log.Warn("connection to broker ended", "client", c.name, "error", err, "again_in", pause)
+		}
+		wait = min(2*wait, time.Duration(c.c.BackoffMax))
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-c.erase: // the connection broke meanwhile: the broker keeps an empty session for ever, nothing else is left
+			return
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// connection lives through one network connection.
+func (c *client) connection(ctx context.Context) error {
+	dialing, cancel := context.WithTimeout(ctx, time.Duration(c.c.Connect))
+	conn, err := c.dial(dialing)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("dial %s: %w", c.broker.address, err)
+	}
+	l := newLink(conn, func(p session.Packet) {
+		c.acks.Add(1)
+		c.events.add(event{kind: acked, conn: c.id, packet: p})
+	}, c.events.poke)
+	var writer sync.WaitGroup
+	writer.Go(l.write)
+	defer func() {
+		_ = l.Close()
+		writer.Wait()
+		c.events.add(event{kind: lost, conn: c.id}) // the last word about this link
+	}()
+	connect := make(chan bool, 1)
+	c.events.add(event{kind: ready, conn: c.id, link: l, connect: connect})
+	select {
+	case clean := <-connect:
+		return c.serve(ctx, l, clean)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serve sends CONNECT and stays until the connection ends.
+func (c *client) serve(ctx context.Context, l *link, clean bool) error {
+	cp, err := c.connectPacket(clean)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.gone = nil
+	c.mu.Unlock()
+	client := paho.NewClient(paho.ClientConfig{
+		ClientID: c.name, Conn: l, Session: &manager{c: c}, PacketTimeout: time.Duration(c.c.Connect),
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
+	})
+	ca, err := client.Connect(ctx, cp)
+	if err != nil {
+		if ca != nil && ca.ReasonCode >= 0x80 {
+			c.events.add(event{kind: rejected, conn: c.id})
+			return &refusal{ca.ReasonCode, "broker refused CONNECT: " + reasonText(ca.ReasonCode, ca.Properties.ReasonString)}
+		}
+		return errors.Join(fmt.Errorf("connect: %w", err), l.failure())
+	}
+	c.log.Info("connected to broker", "client", c.name, "session_present", ca.SessionPresent)
+	err = c.watch(ctx, client, l)
+	<-client.Done()
+	return errors.Join(err, c.why(l))
+}
+
+// watch waits for the end of a connection, or brings it about.
+func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error {
+	var tick <-chan time.Time
+	if c.c.Watchdog > 0 {
+		t := time.NewTicker(max(time.Duration(c.c.Watchdog)/2, time.Millisecond))
+		defer t.Stop()
+		tick = t.C
+	}
+	for still, seen := 0, int64(-1); ; {
+		select {
+		case <-client.Done():
+			return nil
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), client.Disconnect(&paho.Disconnect{}))
+		case <-c.erase:
+			never := uint32(0)
+			if err := client.Disconnect(&paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}); err != nil {
+				return fmt.Errorf("erase session: %w", err)
+			}
+			return errErased
+		case <-tick:
+			if still++; seen != c.acks.Load() || c.inflight.Load() == 0 {
+				still, seen = 0, c.acks.Load()
+			}
+			if still >= 2 { // two whole ticks
+				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v", c.inflight.Load(), time.Duration(c.c.Watchdog)))
+				return nil
+			}
+		}
+	}
+}
+
+// why returns what ended the connection.
+func (c *client) why(l *link) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.gone; d != nil {
+		return &refusal{d.ReasonCode, "broker sent DISCONNECT: " + reasonText(d.ReasonCode, d.Properties.ReasonString)}
+	}
+	return l.failure()
+}
+
+func (c *client) connectPacket(clean bool) (*paho.Connect, error) {
+	secret, err := c.c.password()
+	if err != nil {
+		return nil, err
+	}
+	forever, one, most := uint32(0xffffffff), uint16(1), uint32(maxIncoming-5)
+	return &paho.Connect{
+		ClientID: c.name, CleanStart: clean, KeepAlive: uint16((time.Duration(c.c.KeepAlive) + time.Second - 1) / time.Second),
+		Username: c.c.Username, UsernameFlag: c.c.Username != "", Password: secret, PasswordFlag: len(secret) > 0,
+		Properties: &paho.ConnectProperties{
+			// Without a Receive Maximum paho makes room for 65,535 incoming messages.
+			SessionExpiryInterval: &forever, ReceiveMaximum: &one, MaximumPacketSize: &most, RequestProblemInfo: true,
+		},
+	}, nil
+}
+
+func (c *client) dialBroker(ctx context.Context) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.broker.address)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		conn = quick(t)
+	}
+	if c.tls == nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, c.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
+	}
+	return secure, nil
+}
+
+// ended notes the end of a connection for the status.
+func (c *client) ended(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Connected, c.status.Since = false, time.Now()
+	if err != nil && !errors.Is(err, errErased) && !errors.Is(err, context.Canceled) {
+		c.status.LastError = err.Error()
+	}
+}
+
+func ignorePublish(paho.PublishReceived) (bool, error) { return true, nil }

@@ -1,0 +1,97 @@
+package mqtt
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// Status is a remote at one moment.
+type Status struct {
+	Connections []Connection
+	Inflight    int    // sent and not acknowledged, of all connections
+	Held        int    // lanes that wait with a message that was refused for now
+	Bound       string // what the broker allows, for people; empty before the first CONNACK
+}
+
+// Connection is one client.
+type Connection struct {
+	ClientID       string
+	Connected      bool
+	Since          time.Time // of Connected; zero before the first try
+	Inflight       int
+	ReceiveMaximum int    // as the broker said last; 0 = it has not
+	LastError      string // since it was last connected
+}
+
+// Status may be called at any time.
+func (r *Remote) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Status{Held: r.held}
+	allowed := 0
+	for _, c := range r.all {
+		c.mu.Lock()
+		x := c.status
+		c.mu.Unlock()
+		x.Inflight = int(c.inflight.Load())
+		s.Inflight += x.Inflight
+		s.Connections = append(s.Connections, x)
+		allowed += min(x.ReceiveMaximum, r.c.Window)
+	}
+	if allowed > 0 {
+		s.Bound = fmt.Sprintf("broker allows %d in flight: at most so many messages a round trip (two at QoS 2)", allowed)
+	}
+	return s
+}
+
+// counters are the remote's own of bridge.Metrics; all nil without them.
+type counters struct {
+	m          *bridge.Metrics
+	name       string
+	delivered  *atomic.Int64
+	parked     *atomic.Int64
+	duplicates *atomic.Int64
+	codes      [256]*atomic.Int64
+}
+
+func newCounters(name string, m *bridge.Metrics) counters {
+	c := counters{m: m, name: name}
+	if m != nil {
+		c.delivered, c.parked, c.duplicates = m.MessagesDelivered.At(name), m.RecordsParked.At(name), m.PossibleDuplicate.At(name)
+	}
+	return c
+}
+
+// ended counts a message that was delivered or parked. now is in microseconds.
+func (c *counters) ended(kind bridge.AckKind, x *row, now int64) {
+	if c.m == nil {
+		return
+	}
+	if kind != bridge.AckDelivered {
+		c.parked.Add(1)
+		return
+	}
+	c.delivered.Add(1)
+	if x != nil {
+		c.m.DeliveryLatency.Observe(time.Duration(max(0, now-x.appended)) * time.Microsecond)
+	}
+}
+
+func (c *counters) acked(code byte) {
+	if c.m == nil {
+		return
+	}
+	if c.codes[code] == nil {
+		c.codes[code] = c.m.Pubacks.At(fmt.Sprintf("0x%02x", code))
+	}
+	c.codes[code].Add(1)
+}
+
+func (c *counters) marked() {
+	if c.m != nil {
+		c.duplicates.Add(1)
+	}
+}
