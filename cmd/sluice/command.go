@@ -30,7 +30,14 @@ type command struct {
 
 func commands() []command {
 	return []command{
+		{"run", "", "run the bridge until SIGTERM or SIGINT; SIGHUP loads the modules anew", runRun},
+		{"check", "", "load the configuration and the modules, try each with a record, and say what would go wrong", runCheck},
+		{"status", "", "show what a running bridge does", runStatus},
+		{"config example", "", "print a configuration with every key explained", runConfigExample},
+		{"config schema", "", "print the configuration's JSON schema", runConfigSchema},
+		{"config print", "", "print the configuration in effect, without its secrets", runConfigPrint},
 		{"simulate vibration", "", "simulate a machine full of vibration sensors and the ReductStore beside it", runSimulate},
+		{"demo", "", "a simulated site, an embedded broker and the bridge between them", runDemo},
 		{"version", "", "print the version", runVersion},
 	}
 }
@@ -116,6 +123,10 @@ func parse(fs *flag.FlagSet, args []string) error {
 		return usageError{fmt.Sprintf("%s: unexpected argument %q", fs.Name(), fs.Arg(0))}
 	}
 	return nil
+}
+
+func configFlag(fs *flag.FlagSet) *string {
+	return fs.String("config", "config.toml", "configuration `FILE`")
 }
 
 func jsonFlag(fs *flag.FlagSet) *bool { return fs.Bool("json", false, "print JSON") }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/admin"
+	"github.com/sluicebridge/sluice/bridge/ledger"
+)
+
+// Status implements admin.Source.
+func (g *gate) Status() admin.Status {
+	g.mu.Lock()
+	f, modules := g.file, maps.Clone(g.modules)
+	g.mu.Unlock()
+	stats := g.store.Stats()
+	s := admin.Status{
+		Version: version, ConfigHash: f.hash(), Started: g.started, LastReloadFailed: g.reloadFailed.Load(),
+		Ledger: admin.Ledger{
+			Bytes: stats.Live, Quota: int64(stats.Quota), Parked: stats.Parked, DiskFull: stats.DiskFull, Restored: stats.Restored,
+		},
+	}
+	if stats.LastError != nil {
+		s.Ledger.LastError = stats.LastError.Error()
+	}
+	s.Checks = g.checks()
+	for _, name := range slices.Sorted(maps.Keys(f.Pipelines)) {
+		p := f.Pipelines[name]
+		s.Pipelines = append(s.Pipelines, admin.Pipeline{Name: name, Inputs: p.Inputs, Modules: p.Modules, Remotes: p.to()})
+	}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: modules[name].SHA256()})
+	}
+	s.Inputs = g.inputStatus()
+	for _, r := range g.remotes {
+		s.Remotes = append(s.Remotes, r.status(stats.Backlog))
+	}
+	return s
+}
+
+// checks is what /readyz goes by. The ledger, the modules and the ports are there, or there would be no gate; a remote that is away is
+// no reason to send records elsewhere.
+func (g *gate) checks() []admin.Check {
+	all := []admin.Check{{Name: "ledger", OK: true}, {Name: "modules", OK: true}}
+	for _, in := range g.inputs {
+		all = append(all, admin.Check{Name: "input " + in.name, OK: !g.stopping.Load(), Detail: "shutting down"})
+	}
+	return all
+}
+
+func (g *gate) inputStatus() []admin.Input {
+	gaps, err := g.store.OpenGaps()
+	var all []admin.Input
+	for _, in := range g.inputs {
+		s := admin.Input{Name: in.name, Kind: "replication", Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil}
+		for _, gap := range gaps {
+			if in.bucket == "*" || in.bucket == bridge.Bucket(gap.Stream) {
+				s.GapsOpen++
+			}
+		}
+		if err != nil {
+			s.LastError = err.Error()
+		}
+		if at := g.metrics.ReconcileSuccess.Load(); at > 0 && in.reconciler != nil {
+			last := time.UnixMicro(at)
+			s.LastReconcile = &last
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (r *remote) status(backlog []ledger.Backlog) admin.Remote {
+	m := r.mqtt.Status()
+	s := admin.Remote{Name: r.name, Kind: "mqtt", Connections: len(m.Connections), InFlight: int64(m.Inflight), Note: m.Bound}
+	var errs []string
+	for _, c := range m.Connections {
+		if c.Connected {
+			s.Connected++
+		}
+		if c.LastError != "" && !slices.Contains(errs, c.LastError) {
+			errs = append(errs, c.LastError)
+		}
+	}
+	s.LastError = strings.Join(errs, "; ")
+	for _, b := range backlog {
+		if b.Remote == r.name {
+			s.Backlog.Records += b.Records
+			s.Backlog.Bytes += b.Bytes
+			s.Backlog.OldestSeconds = max(s.Backlog.OldestSeconds, b.Oldest.Seconds())
+		}
+	}
+	return s
+}

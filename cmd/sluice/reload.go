@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/config"
+	"github.com/sluicebridge/sluice/runtime/host"
+)
+
+// What a reload can change: the tables under [modules], and which modules a pipeline has. The rest needs a restart, which loses nothing: what was
+// taken in is in the ledger, what was not stays with its sender.
+
+// chain is a pipeline's modules, exchanged as a whole between two batches. What the new ones do not know of a stream they load from the
+// ledger, as after a restart.
+type chain struct {
+	mu  sync.RWMutex // held for reading while a batch is in the modules
+	now *host.Chain
+}
+
+// Apply implements bridge.Chain.
+func (c *chain) Apply(ctx context.Context, stream string, rs []bridge.Record, out *bridge.Results) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.now.Apply(ctx, stream, rs, out)
+}
+
+// Discard implements bridge.Chain.
+func (c *chain) Discard(stream string) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	c.now.Discard(stream)
+}
+
+// exchange returns when no batch is in the old modules any more.
+func (c *chain) exchange(with *host.Chain) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = with
+}
+
+// reload reads the configuration again and takes over what it can, all or nothing.
+func (g *gate) reload(ctx context.Context) error {
+	f, err := loadConfig(g.path)
+	if err != nil {
+		return err
+	}
+	if keys := needRestart(g.current(), f); len(keys) > 0 {
+		return fmt.Errorf("a restart is needed for %s", strings.Join(keys, ", "))
+	}
+	modules, err := loadModules(ctx, g.guests, g.path, f)
+	if err != nil {
+		return err
+	}
+	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
+	if err != nil {
+		closeModules(modules)
+		return err
+	}
+	for name, c := range chains {
+		g.chains[name].exchange(c)
+	}
+	g.mu.Lock()
+	old := g.modules
+	g.modules, g.file = modules, f
+	g.mu.Unlock()
+	closeModules(old)
+	return nil
+}
+
+// current is the configuration in effect.
+func (g *gate) current() *file {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.file
+}
+
+// needRestart names the keys that differ and cannot be changed while running.
+func needRestart(old, new *file) []string {
+	a, b := withoutModules(old), withoutModules(new)
+	if reflect.DeepEqual(a, b) {
+		return nil
+	}
+	if keys := differences("", config.Plain(a), config.Plain(b)); len(keys) > 0 {
+		return keys
+	}
+	return []string{"a secret"}
+}
+
+// withoutModules is what must stay the same.
+func withoutModules(f *file) *file {
+	c := *f
+	c.Modules, c.Pipelines = nil, make(map[string]pipelineConfig)
+	for name, p := range f.Pipelines {
+		p.Modules = nil
+		c.Pipelines[name] = p
+	}
+	return &c
+}
+
+// differences lists the paths at which two trees differ.
+func differences(path string, a, b map[string]any) (keys []string) {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		here := strings.TrimPrefix(path+"."+k, ".")
+		am, aok := a[k].(map[string]any)
+		bm, bok := b[k].(map[string]any)
+		switch {
+		case aok && bok:
+			keys = append(keys, differences(here, am, bm)...)
+		case !reflect.DeepEqual(a[k], b[k]):
+			keys = append(keys, here)
+		}
+	}
+	return keys
+}

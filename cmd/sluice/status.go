@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/admin"
+)
+
+// maxStatus bounds what is read from an address that may be anyone's.
+const maxStatus = 16 << 20
+
+func runStatus(ctx context.Context, e *environment, args []string) error {
+	fs := e.flags("status")
+	file, asJSON := configFlag(fs), jsonFlag(fs)
+	url := fs.String("url", "", "address of the running bridge's page; empty: [admin] listen of the configuration")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	base := strings.TrimSuffix(*url, "/")
+	if base == "" {
+		c, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		if c.Admin.Listen == "" {
+			return usageError{"status: [admin] listen is empty, the bridge shows nothing"}
+		}
+		base = "http://" + strings.Replace(c.Admin.Listen, "0.0.0.0", "127.0.0.1", 1)
+		if strings.HasPrefix(c.Admin.Listen, ":") {
+			base = "http://127.0.0.1" + c.Admin.Listen
+		}
+	}
+	s, err := fetchStatus(ctx, base)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return e.printJSON(s)
+	}
+	return printStatus(e.out, s)
+}
+
+func fetchStatus(ctx context.Context, base string) (s admin.Status, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/statusz", nil)
+	if err != nil {
+		return s, usageError{err.Error()}
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return s, fmt.Errorf("ask the running bridge: %w", err)
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("ask the running bridge at %s: %s", base, reply.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(reply.Body, maxStatus)).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the status of %s: %w", base, err)
+	}
+	return s, nil
+}
+
+func printStatus(out io.Writer, s admin.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "sluice %s, up %v, configuration %s, %s\n", s.Version, seconds(s.UptimeSeconds), s.ConfigHash, readiness(s))
+	fmt.Fprintf(w, "ledger %v of %v, %d records parked\n", bytesOf(s.Ledger.Bytes), bytesOf(s.Ledger.Quota), s.Ledger.Parked)
+	fmt.Fprintln(w, "\nPIPELINE\tRECEIVED\tSEEN BEFORE\tFILTERED\tPARKED")
+	for _, p := range s.Pipelines {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", p.Name, p.Received, p.Duplicates, p.Filtered, p.Parked)
+	}
+	fmt.Fprintln(w, "\nREMOTE\tCONNECTED\tDELIVERED\tWAITING\tOLDEST\tIN FLIGHT\tPOSSIBLE DOUBLES\tREFUSED\tLAST ERROR")
+	for _, r := range s.Remotes {
+		fmt.Fprintf(w, "%s\t%d of %d\t%d\t%d (%v)\t%v\t%d\t%d\t%d\t%s\n", r.Name, r.Connected, r.Connections, r.Delivered, r.Backlog.Records,
+			bytesOf(r.Backlog.Bytes), seconds(r.Backlog.OldestSeconds), r.InFlight, r.PossibleDuplicates, r.Parked, cmp.Or(r.LastError, "-"))
+	}
+	fmt.Fprintln(w, "\nINPUT\tLISTENS ON\tFETCHED AFTER A LOSS\tGAPS OPEN\tLAST ERROR")
+	for _, in := range s.Inputs {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.GapsOpen, cmp.Or(in.LastError, "-"))
+	}
+	if len(s.Modules) > 0 {
+		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256")
+	}
+	for _, m := range s.Modules {
+		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256)
+	}
+	return w.Flush()
+}
+
+func readiness(s admin.Status) string {
+	var missing []string
+	for _, c := range s.Checks {
+		if !c.OK {
+			missing = append(missing, c.Name+": "+cmp.Or(c.Detail, "no"))
+		}
+	}
+	if len(missing) > 0 {
+		return "not ready: " + strings.Join(missing, "; ")
+	}
+	return "ready"
+}
+
+// seconds is rounded to three figures or so.
+func seconds(s float64) time.Duration {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d > time.Minute:
+		return d.Round(time.Second)
+	case d > time.Second:
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(10 * time.Nanosecond)
+}
+
+func bytesOf(n int64) string {
+	for _, unit := range []bridge.Size{1 << 40, 1 << 30, 1 << 20, 1 << 10} {
+		if n >= int64(unit) {
+			return fmt.Sprintf("%.1f%s", float64(n)/float64(unit), strings.TrimPrefix(unit.String(), "1"))
+		}
+	}
+	return bridge.Size(n).String()
+}

@@ -1,0 +1,342 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/admin"
+	"github.com/sluicebridge/sluice/bridge/config"
+	"github.com/sluicebridge/sluice/bridge/ledger"
+	"github.com/sluicebridge/sluice/bridge/mqtt"
+	"github.com/sluicebridge/sluice/bridge/reduct"
+	"github.com/sluicebridge/sluice/runtime/host"
+)
+
+// gate is a bridge put together. This file is the only one that knows every package.
+//
+//	inputs ──fan──▶ intakes (chains of modules) ──▶ store ──outboxes──▶ remotes
+type gate struct {
+	path    string // of the configuration
+	log     *slog.Logger
+	started time.Time
+
+	metrics bridge.Metrics
+	store   *ledger.Log
+	guests  *host.Runtime
+	intakes map[string]*bridge.Intake // by pipeline
+	chains  map[string]*chain         // by pipeline
+	inputs  []*input
+	remotes []*remote
+	admin   *admin.Server // nil: none
+
+	reloadFailed atomic.Bool
+	stopping     atomic.Bool
+
+	mu      sync.Mutex
+	file    *file                   // in effect; guarded by mu
+	modules map[string]*host.Module // guarded by mu
+}
+
+// input is a replication target with what belongs to it.
+type input struct {
+	name       string
+	bucket     string // that it answers for; "*": any
+	listener   net.Listener
+	target     *reduct.Target
+	reconciler *reduct.Reconciler // nil without a source
+}
+
+// remote is a far end and the outbox that it empties.
+type remote struct {
+	name   string
+	outbox bridge.Outbox
+	mqtt   *mqtt.Remote
+}
+
+// open puts a bridge together: everything that can fail at start fails here. Nothing runs before run.
+func open(ctx context.Context, path string, log *slog.Logger) (*gate, error) {
+	f, err := loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{path: path, log: log, started: time.Now(), file: f}
+	if err := g.open(ctx, f); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+func (g *gate) open(ctx context.Context, f *file) error {
+	if err := g.openStore(ctx, f); err != nil {
+		return err
+	}
+	var err error
+	if g.guests, err = host.New(ctx, filepath.Join(f.DataDir, "compiled"), g.log); err != nil {
+		return err
+	}
+	if err := g.openPipelines(ctx, f); err != nil {
+		return err
+	}
+	if err := g.openRemotes(f); err != nil {
+		return err
+	}
+	if err := g.openInputs(f); err != nil {
+		return err
+	}
+	if f.Admin.Listen != "" {
+		g.admin, err = admin.Listen(f.Admin, &g.metrics, g)
+	}
+	return err
+}
+
+func (g *gate) openStore(ctx context.Context, f *file) (err error) {
+	c := f.Ledger
+	c.Metrics, c.Routes = &g.metrics, make(map[string][]string)
+	for name, p := range f.Pipelines {
+		c.Routes[name] = p.to()
+	}
+	g.store, err = ledger.Open(ctx, filepath.Join(f.DataDir, "ledger"), c)
+	if err == nil && g.store.Restored() != "" {
+		g.log.Warn("the ledger is an older copy of itself; what was taken in after it was made is fetched again", "why", g.store.Restored())
+	}
+	return err
+}
+
+// openPipelines loads the modules and makes an intake for each pipeline.
+func (g *gate) openPipelines(ctx context.Context, f *file) error {
+	modules, err := loadModules(ctx, g.guests, g.path, f)
+	if err != nil {
+		return err
+	}
+	g.modules = modules
+	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
+	if err != nil {
+		return err
+	}
+	g.chains, g.intakes = make(map[string]*chain), make(map[string]*bridge.Intake)
+	for name := range f.Pipelines {
+		g.chains[name] = &chain{now: chains[name]}
+		g.intakes[name] = &bridge.Intake{Pipeline: name, Ledger: g.store, Chain: g.chains[name], Metrics: &g.metrics}
+	}
+	return nil
+}
+
+// loadModules loads every module. After an error none is left open.
+func loadModules(ctx context.Context, guests *host.Runtime, path string, f *file) (map[string]*host.Module, error) {
+	modules := make(map[string]*host.Module)
+	var wrong config.Problems
+	for _, name := range slices.Sorted(maps.Keys(f.Modules)) {
+		m, err := guests.Load(ctx, name, f.Modules[name])
+		if err != nil {
+			wrong = append(wrong, problem(path, "modules."+name, err)...)
+			continue
+		}
+		modules[name] = m
+	}
+	if len(wrong) > 0 {
+		closeModules(modules)
+		return nil, wrong
+	}
+	return modules, nil
+}
+
+// problem is an error in what a table of the configuration refers to.
+func problem(path, key string, err error) config.Problems {
+	return config.Problems{{File: path, Line: config.LineOf(path, key), Key: key, Text: err.Error()}}
+}
+
+func closeModules(modules map[string]*host.Module) {
+	for _, m := range modules {
+		m.Close()
+	}
+}
+
+func makeChains(guests *host.Runtime, f *file, modules map[string]*host.Module, states bridge.States, m *bridge.Metrics) (map[string]*host.Chain, error) {
+	chains := make(map[string]*host.Chain)
+	for name, p := range f.Pipelines {
+		list := make([]*host.Module, len(p.Modules))
+		for i, m := range p.Modules {
+			list[i] = modules[m]
+		}
+		c, err := guests.Chain(name, list, states, m)
+		if err != nil {
+			return nil, err
+		}
+		chains[name] = c
+	}
+	return chains, nil
+}
+
+// openRemotes makes the far ends that a pipeline sends to. Nothing connects before run.
+func (g *gate) openRemotes(f *file) error {
+	for _, name := range slices.Sorted(maps.Keys(f.Remotes.MQTT)) {
+		outbox := g.store.Outbox(name)
+		if outbox == nil {
+			g.log.Warn("no pipeline sends to this remote", "remote", name)
+			continue
+		}
+		c := f.Remotes.MQTT[name]
+		lanes, err := lanesOf(f, name, c.Ordering())
+		if err != nil {
+			return err
+		}
+		r, err := mqtt.New(name, c, mqtt.Options{Lanes: lanes, Epoch: identity(g.store), Metrics: &g.metrics, Log: g.log})
+		if err != nil {
+			return problem(g.path, "remotes.mqtt."+name, err)
+		}
+		g.remotes = append(g.remotes, &remote{name, outbox, r})
+	}
+	return nil
+}
+
+// lanesOf says how the pipelines that send to a remote want their order kept.
+func lanesOf(f *file, remote string, usual bridge.Ordering) (map[string]bridge.Lane, error) {
+	lanes := make(map[string]bridge.Lane)
+	for name, p := range f.Pipelines {
+		if !slices.Contains(p.to(), remote) {
+			continue
+		}
+		template, err := bridge.ParseTemplate(p.Lane)
+		if err != nil {
+			return nil, fmt.Errorf("pipelines.%s.lane: %w", name, err)
+		}
+		lane := bridge.Lane{Ordering: usual, Template: template}
+		if p.Ordering != nil {
+			lane.Ordering = *p.Ordering
+		}
+		lanes[name] = lane
+	}
+	return lanes, nil
+}
+
+// identity tells a remote whether the ledger is still the one that made its claims: the same at every start, another once an old copy was
+// put in its place.
+func identity(store *ledger.Log) string {
+	epoch := store.Epoch()
+	if at := strings.LastIndexByte(epoch, '-'); at >= 0 && store.Restored() == "" {
+		return epoch[:at]
+	}
+	return epoch
+}
+
+// openInputs listens. Nothing is accepted before run.
+func (g *gate) openInputs(f *file) error {
+	for _, name := range slices.Sorted(maps.Keys(f.Inputs.Replication)) {
+		c, key := f.Inputs.Replication[name], "inputs.replication."+name
+		if err := readTokens(&c); err != nil {
+			return problem(g.path, key, err)
+		}
+		listener, err := net.Listen("tcp", c.Listen)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		in := &input{name: name, bucket: c.Bucket, listener: listener}
+		g.inputs = append(g.inputs, in)
+		readers := f.readersOf(name)
+		all := make(fan, len(readers))
+		for i, p := range readers {
+			all[i] = g.intakes[p]
+		}
+		parts := reduct.Parts{Intake: all, Gaps: g.store, Metrics: &g.metrics, Log: g.log.With("input", name)}
+		if c.Source.URL != "" {
+			in.reconciler = reduct.NewReconciler(c, reduct.Mind{
+				Name: name, Intake: all, Gaps: g.store, Marks: marks{g.store, readers}, Metrics: &g.metrics, Log: g.log,
+			})
+			parts.Holder = in.reconciler
+		}
+		in.target = reduct.NewTarget(c, parts)
+	}
+	return nil
+}
+
+// marks is what a reconciler asks of the ledger, over all pipelines that read its input.
+type marks struct {
+	*ledger.Log
+	pipelines []string
+}
+
+// Newest returns the newest record that every pipeline has seen.
+func (m marks) Newest(stream string) (newest int64, found bool) {
+	for i, p := range m.pipelines {
+		t, ok := m.Log.Newest(p, stream)
+		if !ok {
+			return 0, false
+		}
+		if i == 0 || t < newest {
+			newest = t
+		}
+	}
+	return newest, len(m.pipelines) > 0
+}
+
+// readTokens reads the files that hold an input's tokens.
+func readTokens(c *reduct.Config) error {
+	for _, s := range []struct{ file, token *string }{{&c.TokenFile, &c.Token}, {&c.Source.TokenFile, &c.Source.Token}} {
+		if *s.file == "" {
+			continue
+		}
+		token, err := config.ReadSecret(*s.file)
+		if err != nil {
+			return fmt.Errorf("token_file: %w", err)
+		}
+		*s.token, *s.file = token, ""
+	}
+	return nil
+}
+
+// run works until ctx ends or something cannot go on. Inputs stop first, then remotes, and the ledger when nobody writes to it any more; the
+// status page stays to the end.
+func (g *gate) run(ctx context.Context, more ...part) error {
+	stages := [][]part{more, nil, {{"ledger", g.store.Run}}, nil}
+	for _, in := range g.inputs {
+		stages[0] = append(stages[0], part{"input " + in.name, func(ctx context.Context) error { return in.target.Serve(ctx, in.listener) }})
+		if in.reconciler != nil {
+			stages[0] = append(stages[0], part{"reconciler of " + in.name, in.reconciler.Run})
+		}
+	}
+	for _, r := range g.remotes {
+		stages[1] = append(stages[1], part{"remote " + r.name, func(ctx context.Context) error { return r.mqtt.Run(ctx, r.outbox) }})
+	}
+	if g.admin != nil {
+		stages[3] = append(stages[3], part{"admin", g.admin.Run})
+	}
+	stop := context.AfterFunc(ctx, func() { g.stopping.Store(true) })
+	defer stop()
+	return runStages(ctx, stages)
+}
+
+// page is the address of the status page, empty where there is none.
+func (g *gate) page() string {
+	if g.admin == nil {
+		return ""
+	}
+	return "http://" + g.admin.Addr() + "/"
+}
+
+// close frees what open made. run must have returned.
+func (g *gate) close() error {
+	var errs []error
+	for _, in := range g.inputs {
+		if in.listener != nil {
+			in.listener.Close() // closed already, unless run was never called
+		}
+	}
+	if g.guests != nil {
+		errs = append(errs, g.guests.Close(context.Background()))
+	}
+	if g.store != nil {
+		errs = append(errs, g.store.Close())
+	}
+	return errors.Join(errs...)
+}
