@@ -195,6 +195,7 @@ func (p *appending) encode(a *bridge.Append) error {
 		ks, vs = sortKeys(ks, vs)
 	}
 	p.segment = newSegment(p.stream.appends+1, p.stream.appends+1, ks, vs)
+	p.segment.whole = p.segment.count >= p.log.limits.blockKeys
 	for _, k := range ks {
 		if k.Revision != 0 && p.stream.wanted[k] {
 			p.done = append(p.done, k)
@@ -305,6 +306,9 @@ func (p *appending) end(err error) {
 	s.stored = true
 	if p.segment.count > 0 {
 		s.add(p.segment)
+	}
+	if p.segment.whole {
+		p.segment.data = nil // like a merged one: read back when an old key is asked for
 	}
 	for _, k := range p.done {
 		delete(s.wanted, k)

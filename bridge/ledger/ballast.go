@@ -10,19 +10,17 @@ import (
 // rows, which is what makes room again, still fit. Appends are refused until it is back.
 type ballast struct {
 	path  string
+	size  int64
 	there bool
 }
-
-// ballastSize holds some thousand steps; their journal is cut by checkpoints.
-const ballastSize = 8 << 20
 
 // restore makes the file where it is missing. It takes twice the room first: on the edge of a full disk the ballast would come
 // and go with every commit.
 func (b *ballast) restore() error {
-	if b.there || b.path == "" {
+	if b.there {
 		return nil
 	}
-	if st, err := os.Stat(b.path); err == nil && st.Size() == ballastSize {
+	if st, err := os.Stat(b.path); err == nil && st.Size() == b.size {
 		b.there = true
 		return nil
 	}
@@ -30,7 +28,7 @@ func (b *ballast) restore() error {
 	if err != nil {
 		return fmt.Errorf("make ballast: %w", err)
 	}
-	err = fill(f)
+	err = fill(f, b.size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("make ballast: %w", err), os.Remove(b.path))
 	}
@@ -38,11 +36,11 @@ func (b *ballast) restore() error {
 	return nil
 }
 
-func fill(f *os.File) error {
+func fill(f *os.File, size int64) error {
 	// Not zeros: a file system that compresses would keep no room for those.
 	block := make([]byte, 64<<10)
 	x := uint32(1)
-	for n := 0; n < 2*ballastSize; n += len(block) {
+	for n := int64(0); n < 2*size; n += int64(len(block)) {
 		for i := range block {
 			x ^= x << 13
 			x ^= x >> 17
@@ -53,7 +51,7 @@ func fill(f *os.File) error {
 			return err
 		}
 	}
-	if err := f.Truncate(ballastSize); err != nil {
+	if err := f.Truncate(size); err != nil {
 		return err
 	}
 	return f.Sync()

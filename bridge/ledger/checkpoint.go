@@ -21,12 +21,6 @@ import (
 // The CRC32C stands beside it in the row, over the data, then remote and number, 8 bytes each.
 const checkpointVersion = 1
 
-// A checkpoint is written when the journal after the last one is longer than this, with the next commit.
-const (
-	maxJournal     = 256 << 10
-	maxJournalRows = 512
-)
-
 // putCheckpoint writes what is applied, and drops the journal that led to it. The committer calls it.
 func (o *Outbox) putCheckpoint(t *tx) error {
 	o.log.mu.Lock()

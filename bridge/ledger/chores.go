@@ -9,19 +9,6 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// What a commit does beside its writes at most, so that no writer waits long for the tidying of another.
-const (
-	maxDrops    = 256
-	maxDropSize = 4 * maxGroup
-	maxRewrites = 2
-)
-
-// A row is rewritten small when a quarter or less of it is not settled, it holds more than minRewrite bytes, and oldRow rows came after it.
-const (
-	minRewrite = 16 << 10
-	oldRow     = 1024
-)
-
 // hasChores reports whether there is something to tidy.
 func (l *Log) hasChores() bool {
 	l.mu.Lock()
@@ -34,7 +21,7 @@ func (l *Log) due() []*row {
 	n, size := 0, 0
 	limit := time.Now().UnixMicro() - time.Duration(l.cfg.KeepDelivered).Microseconds()
 	over := l.live + l.reserved + l.kept - int64(l.cfg.Quota)
-	for n < len(l.finished) && n < maxDrops && size < maxDropSize && (l.finished[n].done <= limit || over > int64(size)) {
+	for n < len(l.finished) && n < l.limits.drops && size < l.limits.dropBytes && (l.finished[n].done <= limit || over > int64(size)) {
 		size += l.finished[n].bytes
 		n++
 	}
@@ -44,9 +31,9 @@ func (l *Log) due() []*row {
 // thinRows returns the rows that are to be rewritten now; Log.mu is held.
 func (l *Log) thinRows() []*row {
 	var out []*row
-	l.thin = slices.DeleteFunc(l.thin, func(r *row) bool { return r.stream == nil || r.left == 0 || r.bytes < minRewrite })
+	l.thin = slices.DeleteFunc(l.thin, func(r *row) bool { return r.stream == nil || r.left == 0 || r.bytes < l.limits.rewriteBytes })
 	for _, r := range l.thin {
-		if r.number+oldRow <= l.nextRow && len(out) < maxRewrites {
+		if r.number+l.limits.rewriteAge <= l.nextRow && len(out) < l.limits.rewrites {
 			out = append(out, r)
 		}
 	}
@@ -190,20 +177,16 @@ func (l *Log) applyRewrite(w rewrite) {
 	w.row.bytes = len(w.data)
 }
 
-// checkpointAt is how far the write-ahead log may grow before it is copied into the database: fewer copies of pages that change
-// often, at the price of that much disk.
-const checkpointAt = 32 << 20
-
 // tend does what is due between commits: the checkpoint of the write-ahead log, the ballast, the epoch file.
 func (l *Log) tend() error {
-	if l.wal >= checkpointAt {
+	if l.wal >= l.limits.wal {
 		l.wal = 0
 		if err := l.checkpointWAL(); err != nil {
 			return err
 		}
 	}
 	now := time.Now()
-	if now.Sub(l.tended) < tendEvery {
+	if now.Sub(l.tended) < l.limits.tend {
 		return nil
 	}
 	l.tended = now
@@ -216,9 +199,6 @@ func (l *Log) tend() error {
 	}
 	return nil
 }
-
-// tendEvery is how often the epoch file says which row is the last, and a missing ballast is tried for.
-const tendEvery = 10 * time.Second
 
 func (l *Log) checkpointWAL() error {
 	var busy, frames, done int

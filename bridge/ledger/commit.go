@@ -90,7 +90,7 @@ func wake(ch chan struct{}) {
 // must stop for: ErrCorrupt where our own data is bad, ErrUnknown where a commit failed half way.
 func (l *Log) Run(ctx context.Context) error {
 	defer l.shut()
-	idle := time.NewTicker(l.idle)
+	idle := time.NewTicker(l.limits.idle)
 	defer idle.Stop()
 	for {
 		ws := l.take()

@@ -26,7 +26,12 @@ type running struct {
 // start opens a ledger and runs it until stop or the end of the test. prepare, where given, comes before Run.
 func start(t testing.TB, dir string, cfg Config, prepare ...func(*Log)) *running {
 	t.Helper()
-	l, err := Open(context.Background(), dir, cfg)
+	return startWith(t, dir, cfg, productionLimits(), prepare...)
+}
+
+func startWith(t testing.TB, dir string, cfg Config, limits limits, prepare ...func(*Log)) *running {
+	t.Helper()
+	l, err := openWith(context.Background(), dir, cfg, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +73,15 @@ func (r *running) allParked() []bridge.Parking {
 	return out
 }
 
+func (r *running) opened() bridgetest.Opened {
+	return bridgetest.Opened{
+		Ledger: r, States: r, Gaps: r, Parked: r.allParked, Close: r.stop,
+		Outbox: func(remote string) bridge.Outbox { return r.Outbox(remote) },
+	}
+}
+
 func TestLedger(t *testing.T) {
 	bridgetest.RunLedger(t, func(t *testing.T, dir string) bridgetest.Opened {
-		r := start(t, dir, testConfig())
-		return bridgetest.Opened{
-			Ledger: r, States: r, Gaps: r, Parked: r.allParked, Close: r.stop,
-			Outbox: func(remote string) bridge.Outbox { return r.Outbox(remote) },
-		}
+		return start(t, dir, testConfig()).opened()
 	})
 }

@@ -22,7 +22,7 @@ func (l *Log) load() error {
 			return err
 		}
 	}
-	l.ballast.path = filepath.Join(l.dir, "ballast")
+	l.ballast.path, l.ballast.size = filepath.Join(l.dir, "ballast"), l.limits.ballast
 	if err := l.ballast.restore(); err != nil {
 		l.note(err) // a full disk is no reason not to send what is there
 	}
@@ -180,7 +180,7 @@ func (l *Log) loadSeen() error {
 			return fmt.Errorf("keys of stream %d, which is not there: %w", id>>appendBits, bridge.ErrCorrupt)
 		}
 		g.first = uint64(id & (1<<appendBits - 1))
-		g.whole = g.count >= blockKeys
+		g.whole = g.count >= l.limits.blockKeys
 		if len(s.segments) > 0 && s.appends+1 != g.first || g.last < g.first {
 			return fmt.Errorf("keys of Append %d of %s were acknowledged and are missing: %w", s.appends+1, s.name, bridge.ErrCorrupt)
 		}
@@ -191,7 +191,7 @@ func (l *Log) loadSeen() error {
 		return err
 	}
 	// Small blocks are in memory while a stream is written: they are what the next merge reads.
-	return l.each(fmt.Sprintf("SELECT id, crc, data FROM seen WHERE count<%d ORDER BY id", blockKeys), func(rows *sql.Rows) error {
+	return l.each(fmt.Sprintf("SELECT id, crc, data FROM seen WHERE count<%d ORDER BY id", l.limits.blockKeys), func(rows *sql.Rows) error {
 		var id, crc int64
 		var data []byte
 		if err := rows.Scan(&id, &crc, &data); err != nil {
@@ -315,6 +315,10 @@ func (l *Log) loadParked() error {
 }
 
 func (l *Log) loadGaps() error {
+	err := l.each("SELECT seq FROM sqlite_sequence WHERE name='gap'", func(rows *sql.Rows) error { return rows.Scan(&l.lastGap) })
+	if err != nil {
+		return err
+	}
 	return l.each("SELECT id, stream, first, last, reason, noted FROM gap ORDER BY id", func(rows *sql.Rows) error {
 		var g bridge.Gap
 		var noted int64
@@ -323,7 +327,6 @@ func (l *Log) loadGaps() error {
 		}
 		g.Noted = time.UnixMicro(noted)
 		l.gaps = append(l.gaps, g)
-		l.lastGap = max(l.lastGap, g.ID)
 		return nil
 	})
 }

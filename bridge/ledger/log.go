@@ -27,8 +27,8 @@ type Log struct {
 	tx      *tx
 	routes  map[string][]uint32 // remotes of a pipeline, fixed at Open
 	waiting chan struct{}       // one token: something is in queue, or broken is set
-	idle    time.Duration       // after which chores do not wait for a commit to ride with
-	slow    func()              // tests: runs after a commit, before its report
+	limits  limits
+	slow    func() // tests: runs after a commit, before its report
 
 	// The committer's own.
 	group   []*write
@@ -75,12 +75,17 @@ const (
 
 // Open opens the ledger in dir, makes one where there is none, and reads what is needed to go on. Nothing more is written until Run. ErrCorrupt where something that was acknowledged is missing or damaged.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
+	return openWith(ctx, dir, cfg, productionLimits())
+}
+
+// openWith is Open with other limits, so that tests reach them soon.
+func openWith(ctx context.Context, dir string, cfg Config, limits limits) (*Log, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l := &Log{
-		cfg: cfg, dir: dir, idle: time.Second,
+		cfg: cfg, dir: dir, limits: limits,
 		waiting: make(chan struct{}, 1), fresh: make(chan struct{}), gone: newGone(),
 		streams: make(map[streamKey]*stream), outboxes: make(map[uint32]*Outbox), byName: make(map[string]*Outbox),
 	}

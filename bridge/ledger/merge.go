@@ -15,13 +15,13 @@ type merge struct {
 
 // merge encodes what is due to be merged, nothing while few small blocks are there. The holder of the stream's lock calls it.
 func (l *Log) merge(s *stream) ([]merge, error) {
-	if s.small() < mergeAt {
+	if s.small() < l.limits.mergeAt {
 		return nil, nil
 	}
 	var out []merge
 	for at := 0; at < len(s.segments); {
 		to, n := at, 0
-		for to < len(s.segments) && !s.segments[to].whole && n < blockKeys {
+		for to < len(s.segments) && !s.segments[to].whole && n < l.limits.blockKeys {
 			n += s.segments[to].count
 			to++
 		}
@@ -34,7 +34,7 @@ func (l *Log) merge(s *stream) ([]merge, error) {
 			return nil, err
 		}
 		// A run that ends at a whole block has no neighbour to grow with.
-		m.made.whole = m.made.whole || to < len(s.segments)
+		m.made.whole = m.made.count >= l.limits.blockKeys || to < len(s.segments)
 		out = append(out, m)
 		at = to
 	}
@@ -91,10 +91,8 @@ type closing struct {
 	all    []keyRange // set where the ranges became too many: the whole list anew
 }
 
-const (
-	maxRanges = 4096 // of a stream; then neighbours are joined
-	maxSplits = 16   // ranges made of one block
-)
+// maxSplits is how many ranges one block may become.
+const maxSplits = 16
 
 // oldest returns what closing the oldest block means, nil where it is not due. The holder of the stream's lock calls it.
 func (l *Log) oldest(s *stream) (*closing, error) {
@@ -106,7 +104,7 @@ func (l *Log) oldest(s *stream) (*closing, error) {
 		return nil, err
 	}
 	c := &closing{old: s.segments[0], ranges: splitRanges(ks)}
-	if len(s.closed)+len(c.ranges) > maxRanges {
+	if len(s.closed)+len(c.ranges) > l.limits.ranges {
 		c.all = joinRanges(s.withRanges(c.ranges))
 	}
 	return c, nil

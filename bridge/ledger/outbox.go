@@ -182,7 +182,7 @@ func (o *Outbox) submit(ctx context.Context, data []byte, parked []refusedRow) e
 }
 
 func (o *Outbox) put(t *tx, data []byte, parked []refusedRow) error {
-	if o.journal > maxJournal || o.number-o.base > maxJournalRows {
+	if o.journal > o.log.limits.journal || o.number-o.base > o.log.limits.journalRows {
 		if err := o.putCheckpoint(t); err != nil {
 			return err
 		}

@@ -43,13 +43,6 @@ type keyRange struct {
 	hash        uint64 // exclusive or of the times
 }
 
-// Blocks are merged to at least blockKeys keys once mergeAt small ones are there: a hundred bytes written again for each Append,
-// and at most Exact/blockKeys + mergeAt blocks to look through.
-const (
-	blockKeys = 4096
-	mergeAt   = 64
-)
-
 // segmentID is a block's row id: blocks of a stream lie together, in the order of their Appends.
 func segmentID(stream uint32, first uint64) int64 { return int64(stream)<<appendBits | int64(first) }
 
@@ -61,7 +54,7 @@ func (g *segment) seal(stream uint32) uint32 {
 }
 
 func newSegment(first, last uint64, ks []bridge.Key, vs []bridge.Verdict) *segment {
-	g := &segment{first: first, last: last, count: len(ks), whole: len(ks) >= blockKeys}
+	g := &segment{first: first, last: last, count: len(ks)}
 	if len(ks) > 0 {
 		g.min, g.max = ks[0].Time, ks[len(ks)-1].Time
 	}
