@@ -25,7 +25,7 @@ type run []int64
 
 const (
 	// A query for a run reads the seen records between the wanted ones as well: up to so many of them cost less than another query.
-	bridgeSeen = 4
+	maxSeen    = 4
 	insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
 )
 
@@ -83,7 +83,7 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run
 		if _, own := slices.BinarySearch(except, t); !unseen[i] || own || items[i].size > r.maxRecord {
 			continue // too large ones stay where they are; a gap said so
 		}
-		if len(runs) == 0 || i-last > bridgeSeen {
+		if len(runs) == 0 || i-last > maxSeen+1 {
 			runs = append(runs, nil)
 		}
 		runs[len(runs)-1] = append(runs[len(runs)-1], t)

@@ -143,14 +143,15 @@ func looksTyped(s string) bool {
 func looksLikeDuration(s string) bool {
 	parts := strings.Fields(s)
 	for _, p := range parts {
-		number := strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' || r == '.' || r == '-' {
-				return r
+		var number, unit []byte
+		for _, c := range []byte(p) {
+			if c >= '0' && c <= '9' || c == '.' || c == '-' {
+				number = append(number, c)
+			} else {
+				unit = append(unit, c)
 			}
-			return -1
-		}, p)
-		unit := strings.Trim(p, "0123456789.-")
-		if _, err := strconv.ParseInt(number, 10, 64); err != nil || !slices.Contains([]string{"us", "ms", "s", "m", "h", "d"}, unit) {
+		}
+		if _, err := strconv.ParseInt(string(number), 10, 64); err != nil || !slices.Contains([]string{"us", "ms", "s", "m", "h", "d"}, string(unit)) {
 			return false
 		}
 	}

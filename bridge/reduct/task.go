@@ -165,11 +165,7 @@ func forQuery(when json.RawMessage) (json.RawMessage, []string, error) {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		key, err := json.Marshal(m.key)
-		if err != nil {
-			return nil, nil, fmt.Errorf("encode %q: %w", m.key, err)
-		}
-		out = append(append(append(out, key...), ':'), m.value...)
+		out = append(append(append(out, m.name...), ':'), m.value...)
 	}
 	out = append(out, '}')
 	if len(out) == 2 {
@@ -198,32 +194,33 @@ func appendStateful(found []string, when json.RawMessage) ([]string, error) {
 	}
 }
 
+// pair is one member of a JSON object.
 type pair struct {
-	key   string
-	value json.RawMessage
+	key         string
+	name, value json.RawMessage // name is the key as it is written
 }
 
 // members takes a JSON object apart, in its order.
 func members(raw json.RawMessage) ([]pair, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("decode %.80q: %w", raw, err)
-	}
-	if tok != json.Delim('{') {
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
 		return nil, fmt.Errorf("%.80q is not an object", raw)
 	}
 	var out []pair
 	for dec.More() {
+		from := dec.InputOffset()
 		key, err := dec.Token()
 		if err != nil {
 			return nil, fmt.Errorf("decode %.80q: %w", raw, err)
 		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, fmt.Errorf("decode %v: %w", key, err)
+		p := pair{key: key.(string), name: bytes.TrimLeft(raw[from:dec.InputOffset()], ", \t\r\n")}
+		if err := dec.Decode(&p.value); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", p.key, err)
 		}
-		out = append(out, pair{key.(string), v})
+		out = append(out, p)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("decode %.80q: %w", raw, err)
 	}
 	return out, nil
 }

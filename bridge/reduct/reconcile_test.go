@@ -1,0 +1,335 @@
+package reduct
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+func wantTimes(t *testing.T, in *intake, stream string, want []int64) {
+	t.Helper()
+	if got := in.times(stream); !slices.Equal(got, want) {
+		t.Errorf("%s:\ngot  %v\nwant %v", stream, got, want)
+	}
+}
+
+// Data older than the task, and everything a pass finds, comes whole and in order, once.
+func TestPass(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 200)
+	r.edge.write("e", stored{201, "", map[string]string{"q": `"x"`, "z": ""}, ""})
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 201))
+	rs := r.intake.records("dst/e")
+	if got, want := show(rs[:1])[0], `1 text/plain a=x,y n=1 "p1"`; got != want {
+		t.Errorf("first record: got %s, want %s", got, want)
+	}
+	if got, want := show(rs[200:])[0], `201  q="x" z= ""`; got != want {
+		t.Errorf("last record: got %s, want %s", got, want)
+	}
+	if got := r.metrics.ReconcileMissing.At("edge").Load(); got != 201 {
+		t.Errorf("reconcile_missing: got %d, want 201", got)
+	}
+	if r.metrics.ReconcileSuccess.Load() == 0 {
+		t.Errorf("reconcile_success: got 0, want a time")
+	}
+	if upTo, ok := r.marks.Reconciled("dst/e"); upTo != 201 || !ok {
+		t.Errorf("mark: got %d %v, want 201", upTo, ok)
+	}
+	gets := r.edge.requests("GET /b/src/e/batch")
+	r.pass(t)
+	if got := r.edge.requests("GET /b/src/e/batch"); got != gets {
+		t.Errorf("records fetched by a pass without work: got %d pages, want 0", got-gets)
+	}
+}
+
+// What was seen is not fetched again, however it lies between what is missing.
+func TestPassSparse(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		missing []int64
+		queries int // for records; one more is for the heads
+	}{
+		{"nothing", nil, 0},
+		{"one", []int64{50}, 1},
+		{"ends of a page", []int64{1, 85}, 2},
+		{"close together", []int64{10, 12, 16}, 1},
+		{"two pages", []int64{84, 85, 86, 87}, 2},
+		{"every fifth", []int64{5, 10, 15, 20, 25}, 1},
+		{"all", upTo(1, 100), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.edge.fill("e", 1, 100)
+			var seen []int64
+			for _, ts := range upTo(1, 100) {
+				if !slices.Contains(c.missing, ts) {
+					seen = append(seen, ts)
+				}
+			}
+			if len(seen) > 0 {
+				mustDeliver(t, r.intake, "dst/e", seen...)
+			}
+			r.pass(t)
+			wantTimes(t, r.intake, "dst/e", append(seen, c.missing...))
+			if got := r.edge.requests("POST /b/src/e/q") - 1; got > c.queries {
+				t.Errorf("queries for records: got %d, want at most %d", got, c.queries)
+			}
+			for _, rec := range r.intake.records("dst/e") {
+				late := slices.Contains(c.missing, rec.Time) && len(seen) > 0 && rec.Time < slices.Max(seen)
+				if got := rec.Flags&bridge.Late != 0; got != late {
+					t.Errorf("record %d: late %v, want %v", rec.Time, got, late)
+				}
+			}
+		})
+	}
+}
+
+func mustDeliver(t *testing.T, in *intake, stream string, times ...int64) {
+	t.Helper()
+	b := bridge.Batch{Stream: stream}
+	for _, ts := range times {
+		b.Records = append(b.Records, bridge.Record{Time: ts})
+	}
+	if err := in.Deliver(t.Context(), &b); err != nil {
+		t.Fatalf("deliver: %v", err)
+	}
+}
+
+// The task decides what is compared: entries, prefix, condition, attachments.
+func TestPassTask(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.settings["entries"] = []string{"acc-*", "!acc-9"}
+	r.edge.settings["dst_prefix"] = "/site1/"
+	r.edge.settings["when"] = `{"#select_labels":["n"],"&pass":{"$eq":true}}`
+	r.edge.write("acc-1", stored{1, "", map[string]string{"pass": "true", "n": "1"}, "a"}, stored{2, "", map[string]string{"pass": "false"}, "b"})
+	r.edge.write("acc-1/x", stored{1, "", map[string]string{"pass": "true"}, "a"})
+	r.edge.write("acc-1/$meta", stored{7, "", map[string]string{"key": "schema"}, "{}"})
+	r.edge.write("acc-9", stored{1, "", map[string]string{"pass": "true"}, "a"})
+	r.edge.write("other", stored{1, "", map[string]string{"pass": "true"}, "a"})
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/site1/acc-1", []int64{1})
+	wantTimes(t, r.intake, "dst/site1/acc-1/x", []int64{1})
+	wantTimes(t, r.intake, "dst/site1/acc-1/$meta", []int64{7})
+	if n := len(r.intake.streams); n != 3 {
+		t.Errorf("streams: got %d, want 3", n)
+	}
+	if got := show(r.intake.records("dst/site1/acc-1"))[0]; got != `1  n=1 pass=true "a"` {
+		t.Errorf("record: got %s, want all its labels", got)
+	}
+}
+
+func TestSince(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Source.Since = "1970-01-01T00:00:01Z" })
+	r.edge.fill("e", 999_998, 1_000_002)
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", upTo(1_000_000, 1_000_002))
+}
+
+// What the sender is about to send anyway is left to it for one interval.
+func TestTail(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.pass(t) // the first takes all
+	r.edge.fill("e", 11, 20)
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 10))
+	mustDeliver(t, r.intake, "dst/e", 11, 12, 15) // the sender comes, and forgets some
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", append(upTo(1, 10), 11, 12, 15, 13, 14, 16, 17, 18, 19, 20))
+}
+
+// Stateful conditions cannot be asked again: nothing is fetched, gaps stay open and visible.
+func TestStateful(t *testing.T) {
+	for _, when := range []string{`{"$each_t":"10m"}`, `{"$and":[{"$limit":5}]}`, `{"#ctx_before":"4s"}`, `{"&a":{"$gt":1},"$each_n":[3]}`} {
+		r := newRig(t, nil)
+		r.edge.settings["when"] = when
+		r.edge.fill("e", 1, 10)
+		if err := r.gaps.NoteGap(t.Context(), bridge.Gap{Stream: "dst/e", From: 2, To: 3}); err != nil {
+			t.Fatal(err)
+		}
+		r.run(t)
+		if err := r.Settle(t.Context(), "dst/e", r.course("dst/e").settled, []int64{11}); err != nil {
+			t.Errorf("%s: settle: got %v, want nil", when, err)
+		}
+		r.pass(t)
+		if open, _ := r.gaps.OpenGaps(); len(open) != 1 || len(r.intake.streams) != 0 {
+			t.Errorf("%s: got %d open gaps and %d streams, want 1 and 0", when, len(open), len(r.intake.streams))
+		}
+	}
+}
+
+// Rule 6: a gap is closed when what it names has been fetched, also far before the mark.
+func TestGaps(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		gap      bridge.Gap
+		evict    int64
+		want     []int64
+		stays    bool
+		oversize bool
+	}{
+		{"range", bridge.Gap{Stream: "dst/e", From: 5, To: 7}, 0, []int64{5, 6, 7}, false, false},
+		{"unknown range", bridge.Gap{Stream: "dst/e", From: 0, To: 1<<63 - 1}, 0, upTo(1, 20), false, false},
+		{"half evicted", bridge.Gap{Stream: "dst/e", From: 5, To: 7}, 7, []int64{7}, false, false},
+		{"evicted", bridge.Gap{Stream: "dst/e", From: 5, To: 7}, 10, nil, false, false},
+		{"another bucket", bridge.Gap{Stream: "else/e", From: 5, To: 7}, 0, nil, true, false},
+		{"over max_record", bridge.Gap{Stream: "dst/e", From: 5, To: 5}, 0, nil, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, func(cfg *Config) {
+				if c.oversize {
+					cfg.MaxRecord = 1
+				}
+			})
+			r.edge.fill("e", 1, 20)
+			r.edge.evict("e", c.evict)
+			r.marks.reconciled = map[string]int64{"dst/e": 1e15}
+			if err := r.gaps.NoteGap(t.Context(), c.gap); err != nil {
+				t.Fatal(err)
+			}
+			r.pass(t)
+			wantTimes(t, r.intake, "dst/e", c.want)
+			if open, _ := r.gaps.OpenGaps(); (len(open) == 1) != c.stays {
+				t.Errorf("open gaps: got %d, want to stay: %v", len(open), c.stays)
+			}
+		})
+	}
+}
+
+// What disappears between the comparison and the fetch leaves a trace with its count.
+func TestEvicted(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.edge.onGet = func() { r.edge.evict("e", 4) }
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", upTo(4, 10))
+	if len(r.gaps.all) != 1 || r.gaps.all[0].From != 1 || r.gaps.all[0].To != 10 || !strings.HasPrefix(r.gaps.all[0].Reason, "3 of 10 records") {
+		t.Errorf("gaps: got %+v, want one of 3 records", r.gaps.all)
+	}
+}
+
+// A pass that fails moves no mark beyond what it did, and the next one completes it.
+func TestPassFails(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		plan func(*rig)
+	}{
+		{"task unreadable", func(r *rig) { r.edge.failPath = "GET /replications/task" }},
+		{"list unreadable", func(r *rig) { r.edge.failPath = "GET /b/src" }},
+		{"query refused", func(r *rig) { r.edge.failPath = "POST /b/src/e/q" }},
+		{"heads unreadable", func(r *rig) { r.edge.failPath = "HEAD /b/src/e/batch" }},
+		{"records unreadable", func(r *rig) { r.edge.failPath = "GET /b/src/e/batch" }},
+		{"ledger fails", func(r *rig) { r.intake.before = []error{nil, errors.New("disk gone")} }},
+		{"ledger fails after storing", func(r *rig) { r.intake.after = []error{nil, errors.New("disk gone")} }},
+		{"wrong token", func(r *rig) { r.edge.token = "secret" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.edge.fill("e", 1, 200)
+			c.plan(r)
+			if err := r.Pass(t.Context()); err == nil {
+				t.Fatalf("pass: got nil, want an error")
+			}
+			if _, marked := r.marks.Reconciled("dst/e"); marked || r.metrics.ReconcileSuccess.Load() != 0 {
+				t.Errorf("mark after a failed pass: got one, want none")
+			}
+			r.edge.token = ""
+			r.pass(t)
+			wantTimes(t, r.intake, "dst/e", upTo(1, 200))
+		})
+	}
+}
+
+// A ledger that is full for a moment is waited for.
+func TestPassFull(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 100)
+	r.intake.before = []error{bridge.ErrFull, bridge.ErrRetry, bridge.ErrUnknown}
+	r.pass(t)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 100))
+	if len(r.intake.before) != 0 {
+		t.Errorf("planned faults that never fired: %d", len(r.intake.before))
+	}
+}
+
+func TestMatchEntry(t *testing.T) {
+	for _, c := range []struct {
+		entry, pattern string
+		want           bool
+	}{
+		{"acc-a", "acc-*", true}, {"acc-a/sub", "acc-*", true}, {"acc-a", "/acc-a", true}, {"acc-a", "acc", false},
+		{"a/b/c", "a/*/c", true}, {"a/b/c", "a/*", false}, {"a/b/c", "a/**", true}, {"a/c", "a/**/c", true}, {"a/b/b/c", "a/**/c", true},
+		{"a/x-1-y", "a/x*y", true}, {"a/x-1-z", "a/x*y", false}, {"sensor-1", "*-1", true}, {"a/sensor-1", "*-1", false}, {"abc", "a*b*c", true},
+		{"ac", "a*b*c", false}, {"", "*", true},
+		{"a", "**", false}, // as the server has it: without a slash only the last * is one
+	} {
+		if got := matchEntry(c.entry, c.pattern); got != c.want {
+			t.Errorf("matchEntry(%q, %q): got %v, want %v", c.entry, c.pattern, got, c.want)
+		}
+	}
+}
+
+func TestForQuery(t *testing.T) {
+	for _, c := range []struct{ when, query, stateful string }{
+		{`{"&z":{"$eq":1},"&a":{"$eq":"2"}}`, `{"&z":{"$eq":1},"&a":{"$eq":"2"}}`, "[]"},
+		{`{"#ext":{},"&a":true}`, `{"&a":true}`, "[]"},
+		{`{"#batch_records":5}`, ``, "[]"},
+		{`{"#ctx_before":"4s","&status":{"$eq":0},"$has":"prod_speed","$each_t":"10m"}`, `{"&status":{"$eq":0},"$has":"prod_speed","$each_t":"10m"}`, "[#ctx_before $each_t]"},
+	} {
+		query, stateful, err := forQuery([]byte(c.when))
+		if err != nil || string(query) != c.query || fmt.Sprint(stateful) != c.stateful {
+			t.Errorf("%s: got %s %v %v, want %s %s", c.when, query, stateful, err, c.query, c.stateful)
+		}
+	}
+	for _, bad := range []string{`[]`, `{"a"`, `{"a":1`, `"x"`} {
+		if _, _, err := forQuery([]byte(bad)); err == nil {
+			t.Errorf("%s: got nil, want an error", bad)
+		}
+	}
+}
+
+func TestInspect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		plan func(*edge, *Config)
+		want []string // one word of each warning
+	}{
+		{"fine", func(*edge, *Config) {}, nil},
+		{"no source", func(_ *edge, c *Config) { c.Source.URL = "" }, []string{"no source"}},
+		{"old", func(e *edge, _ *Config) { e.version = "1.19.4" }, []string{"1.19.4"}},
+		{"older", func(e *edge, _ *Config) { e.version = "1.9.10" }, []string{"1.9.10"}},
+		{"other bucket", func(_ *edge, c *Config) { c.Bucket = "x" }, []string{"sends to bucket dst"}},
+		{"stateful", func(e *edge, _ *Config) { e.settings["when"] = `{"$each_t":"10m"}` }, []string{"$each_t"}},
+		{"text true", func(e *edge, _ *Config) { e.settings["when"] = `{"&stable":{"$eq":"true"}}` }, []string{`"true" never matches`}},
+		{"text number in a list", func(e *edge, _ *Config) { e.settings["when"] = `{"$and":[{"$in":["&x","1.5","b"]}]}` }, []string{`"1.5" never matches`}},
+		{"duration", func(e *edge, _ *Config) { e.settings["when"] = `{"&mode":{"$eq":"s3"}}` }, []string{"as a duration"}},
+		{"right", func(e *edge, _ *Config) {
+			e.settings["when"] = `{"&stable":{"$eq":true},"&mode":{"$in":["run","idle"]},"$has":"x"}`
+		}, nil},
+	} {
+		e := newEdge(t)
+		cfg := Default()
+		cfg.Source.URL, cfg.Source.Replication = e.server.URL, "task"
+		c.plan(e, &cfg)
+		got, err := Inspect(t.Context(), cfg)
+		if err != nil || len(got) != len(c.want) {
+			t.Errorf("%s: got %q %v, want %q", c.name, got, err, c.want)
+			continue
+		}
+		for i := range got {
+			if !strings.Contains(got[i], c.want[i]) {
+				t.Errorf("%s: got %q, want it to name %q", c.name, got[i], c.want[i])
+			}
+		}
+	}
+	cfg := Default()
+	cfg.Source.URL, cfg.Source.Replication = newEdge(t).server.URL, "none"
+	if _, err := Inspect(t.Context(), cfg); !errors.Is(err, errNotFound) {
+		t.Errorf("unknown task: got %v, want not found", err)
+	}
+}

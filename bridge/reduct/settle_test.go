@@ -1,0 +1,186 @@
+package reduct
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// bridged is a target and a reconciler over one intake.
+func bridged(t *testing.T, change func(*Config)) (*site, *rig) {
+	t.Helper()
+	r := newRig(t, change)
+	cfg := testConfig()
+	cfg.Hold = bridge.Duration(2 * time.Second)
+	s := serve(t, cfg, r)
+	s.target.part.Intake, s.target.part.Gaps = r.intake, r.gaps
+	s.intake, s.gaps = r.intake, r.gaps
+	return s, r
+}
+
+// primed makes the stream one that has been running: 1..10 seen, reconciled, the first pass over.
+func primed(t *testing.T, change func(*Config)) (*site, *rig) {
+	t.Helper()
+	s, r := bridged(t, change)
+	r.edge.fill("e", 1, 10)
+	r.pass(t)
+	r.settlers(t)
+	return s, r
+}
+
+// Rule 7: what the sender forgot before it opened the connection comes before what it remembers; afterwards nothing is asked any more.
+func TestHold(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 40)
+	c := s.dial()
+	want(t, c.send(r.edge.post("e", upTo(21, 30)...)), 200) // 11..20 were forgotten unseen
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
+	if got := r.metrics.ReconcileMissing.At("edge").Load(); got != 20 {
+		t.Errorf("reconcile_missing: got %d, want 20: 10 of the first pass and the forgotten 10", got)
+	}
+	before := r.edge.requests("")
+	want(t, c.send(r.edge.post("e", upTo(31, 40)...)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 40))
+	if got := r.edge.requests(""); got != before {
+		t.Errorf("requests to the edge store for a known connection: got %d, want 0", got-before)
+	}
+	r.edge.fill("e", 41, 60)
+	want(t, s.send(r.edge.post("e", upTo(51, 60)...)), 200) // a new connection
+	wantTimes(t, r.intake, "dst/e", upTo(1, 60))
+}
+
+// Forgotten records between those of the batch: the batch's own are fetched too, so that the order stays.
+func TestHoldInterleaved(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 16)
+	want(t, s.send(r.edge.post("e", 13, 14, 16)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 16))
+}
+
+// A stream never seen before: its whole past comes first.
+func TestHoldFirst(t *testing.T) {
+	s, r := bridged(t, nil)
+	r.edge.fill("e", 1, 300)
+	r.settlers(t)
+	want(t, s.send(r.edge.post("e", upTo(290, 300)...)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 300))
+}
+
+// A batch of old records passes, but does not vouch for what is newer.
+func TestHoldLate(t *testing.T) {
+	s, r := bridged(t, nil)
+	r.edge.fill("e", 5, 10)
+	r.pass(t)
+	r.settlers(t)
+	r.edge.fill("e", 1, 4)
+	r.edge.fill("e", 11, 30)
+	c := s.dial()
+	want(t, c.send(r.edge.post("e", 1, 2, 3, 4)), 200)
+	want(t, c.send(r.edge.post("e", upTo(21, 30)...)), 200)
+	wantTimes(t, r.intake, "dst/e", append(append(upTo(5, 10), upTo(1, 4)...), upTo(11, 30)...))
+}
+
+// Rule 6: a gap on a known connection holds the stream until it is closed.
+func TestHoldGap(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 30)
+	want(t, s.send(r.edge.post("e", upTo(11, 15)...)), 200)
+	bad := rawRequest("POST", "/api/v1/b/dst/e/batch", "x", "x-reduct-time-16: 1,a,nonsense", "x-reduct-time-20: 1,a")
+	want(t, s.send(bad), 422)
+	want(t, s.send(r.edge.post("e", upTo(21, 30)...)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
+	if open, _ := r.gaps.OpenGaps(); len(open) != 0 {
+		t.Errorf("open gaps: got %d, want 0", len(open))
+	}
+}
+
+// As long as the edge store cannot be asked, batches stay with their sender.
+func TestHoldSourceFails(t *testing.T) {
+	for _, path := range []string{"GET /replications/task", "POST /b/src/e/q", "HEAD /b/src/e/batch", "GET /b/src/e/batch"} {
+		t.Run(path, func(t *testing.T) {
+			s, r := primed(t, nil)
+			r.edge.fill("e", 11, 20)
+			r.edge.mu.Lock()
+			r.edge.failPath = path
+			r.edge.mu.Unlock()
+			c := s.dial()
+			want(t, c.send(r.edge.post("e", 19, 20)), 503)
+			want(t, c.send(r.edge.post("e", 19, 20)), 200)
+			wantTimes(t, r.intake, "dst/e", upTo(1, 20))
+		})
+	}
+}
+
+// A reconcile that outlasts the hold goes on, and the sender's repetition finds it done.
+func TestHoldOutlasted(t *testing.T) {
+	s, r := primed(t, nil)
+	s.target.cfg.Hold = bridge.Duration(50 * time.Millisecond)
+	r.edge.fill("e", 11, 20)
+	gate, reached := make(chan struct{}), make(chan struct{}, 8)
+	r.edge.onGet = func() { reached <- struct{}{}; <-gate }
+	c := s.dial()
+	want(t, c.send(r.edge.post("e", 19, 20)), 503)
+	<-reached
+	close(gate)
+	s.target.cfg.Hold = bridge.Duration(2 * time.Second)
+	want(t, c.send(r.edge.post("e", 19, 20)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 20))
+	if got := r.edge.requests("GET /b/src/e/batch"); got != 2 {
+		t.Errorf("fetches: got %d, want 2: the first pass and one", got)
+	}
+}
+
+// A reconcile that began before the connection was accepted does not count.
+func TestSettleBeganBefore(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.settlers(t)
+	ctx := t.Context()
+	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{11}); err != nil {
+		t.Fatalf("settle: %v", err)
+	}
+	before := r.edge.requests("/replications/")
+	if err := r.Settle(ctx, "dst/e", r.course("dst/e").settled.Add(-1), []int64{11}); err != nil {
+		t.Fatalf("settle: %v", err)
+	}
+	if got := r.edge.requests("/replications/"); got != before {
+		t.Errorf("a settled stream: got %d requests, want 0", got-before)
+	}
+	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{12}); err != nil {
+		t.Fatalf("settle: %v", err)
+	}
+	if got := r.edge.requests("/replications/"); got == before {
+		t.Errorf("a newer connection: got no requests, want one more reconcile")
+	}
+}
+
+// Without Run nothing is settled, and nothing hangs.
+func TestSettleEnds(t *testing.T) {
+	r := newRig(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{1}); !errors.Is(err, bridge.ErrRetry) {
+		t.Errorf("settle: got %v, want ErrRetry", err)
+	}
+	for i := range cap(r.jobs) + 1 {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Settle(ctx, "dst/"+string(rune('a'+i)), time.Now(), []int64{1}); !errors.Is(err, bridge.ErrRetry) {
+			t.Errorf("settle %d: got %v, want ErrRetry", i, err)
+		}
+	}
+}
+
+// A stream that the task does not send is not held back for ever.
+func TestHoldForeign(t *testing.T) {
+	s, r := bridged(t, nil)
+	r.settlers(t)
+	want(t, s.send(batchOf("abc", "x-reduct-time-7: 3,a")), 200)
+	if got := r.intake.times("b/e"); !slices.Equal(got, []int64{7}) {
+		t.Errorf("records: got %v, want [7]", got)
+	}
+}
