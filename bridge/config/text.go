@@ -69,9 +69,9 @@ func (d *decoder) expandAll(v any, a at) any {
 	}
 }
 
-// IsSecret reports whether a key's value must not be shown: its last word is token, password or secret.
+// IsSecret reports whether the value of a key, or of a path, must not be shown: its last word is token, password or secret.
 func IsSecret(key string) bool {
-	switch key[strings.LastIndexAny(key, "_-")+1:] {
+	switch key[strings.LastIndexAny(key, "_-.")+1:] {
 	case "token", "password", "secret":
 		return true
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,24 +57,21 @@ func (b *demoBroker) run(ctx context.Context) error {
 
 // arrived checks that the messages of a stream ascend in time, as the site's records do.
 func (b *demoBroker) arrived(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
+	i := slices.IndexFunc(p.Properties.User, func(u packets.UserProperty) bool { return u.Key == "sluice-id" })
+	if i < 0 {
+		return // the broker's own
+	}
+	id := p.Properties.User[i].Val
+	at := strings.LastIndexByte(id, '@')
+	stream := id[:max(at, 0)]
+	t, err := strconv.ParseInt(id[at+1:], 10, 64)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.counts.messages++
-	for _, property := range p.Properties.User {
-		if property.Key != "sluice-id" {
-			continue
-		}
-		at := strings.LastIndexByte(property.Val, '@')
-		if at < 0 {
-			return
-		}
-		stream := property.Val[:at]
-		t, err := strconv.ParseInt(property.Val[at+1:], 10, 64)
-		if err != nil || t <= b.last[stream] {
-			b.counts.wrong++
-		}
-		b.last[stream] = max(b.last[stream], t)
+	if err != nil || t <= b.last[stream] {
+		b.counts.wrong++
 	}
+	b.last[stream] = max(b.last[stream], t)
 }
 
 func (b *demoBroker) seen() arrivals {

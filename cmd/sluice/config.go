@@ -166,7 +166,10 @@ func (f *file) checkPipeline(p string, bad func(string, ...any)) {
 	c := f.Pipelines[p]
 	refer(p, "inputs", c.Inputs, f.Inputs.Replication, bad)
 	refer(p, "modules", c.Modules, f.Modules, bad)
-	refer(p, "remotes", c.to(), f.Remotes.MQTT, bad)
+	if c.Remote != "" {
+		refer(p, "remote", []string{c.Remote}, f.Remotes.MQTT, bad)
+	}
+	refer(p, "remotes", c.Remotes, f.Remotes.MQTT, bad)
 	if len(c.Inputs) == 0 {
 		bad("pipelines.%s.inputs: empty, want the name of an input", p)
 	}

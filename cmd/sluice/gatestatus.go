@@ -46,7 +46,11 @@ func (g *gate) Status() admin.Status {
 func (g *gate) checks() []admin.Check {
 	all := []admin.Check{{Name: "ledger", OK: true}, {Name: "modules", OK: true}}
 	for _, in := range g.inputs {
-		all = append(all, admin.Check{Name: "input " + in.name, OK: !g.stopping.Load(), Detail: "shutting down"})
+		c := admin.Check{Name: "input " + in.name, OK: true}
+		if g.stopping.Load() {
+			c.OK, c.Detail = false, "shutting down"
+		}
+		all = append(all, c)
 	}
 	return all
 }
