@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	maxTail  = 2 << 10 // bytes kept of what a guest printed last
-	maxTrace = 1 << 10 // bytes kept of wazero's text about a trap
+	maxPrinted = 1 << 10 // bytes kept of what a call printed
+	maxTrace   = 1 << 10 // bytes kept of wazero's text about a trap
 )
 
 // fault is a guest's failure: a trap, a budget used up, an answer that does not add up. The instance it happened in is thrown away.
 type fault struct {
-	doing string // such as "process"
-	err   error
-	spent int64  // units, of budget
-	limit int64  // budget; 0 = not a matter of units
-	tail  string // what the guest printed last
+	doing   string // such as "process"
+	err     error
+	spent   int64  // units, of budget
+	limit   int64  // budget; 0 = not a matter of units
+	printed string // by the guest, in that call
 }
 
 func (f *fault) Error() string {
@@ -29,8 +29,8 @@ func (f *fault) Error() string {
 	if f.limit > 0 {
 		text += fmt.Sprintf(" (%d of %d units spent)", f.spent, f.limit)
 	}
-	if tail := strings.TrimSpace(f.tail); tail != "" {
-		text += "; it printed: " + tail
+	if printed := strings.TrimSpace(f.printed); printed != "" {
+		text += "; it printed: " + printed
 	}
 	return text
 }

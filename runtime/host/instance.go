@@ -37,15 +37,15 @@ type instance struct {
 	stack        [2]uint64
 	fields       abi.Fields
 
-	record *bridge.Message // being processed; nil otherwise
-	now    int64           // its time, microseconds
-	random uint64          // state of the random numbers
-	ticks  uint64          // nanoseconds of the virtual clock
-	muted  bool            // the records are run once more: nothing is logged or counted
-	line   []byte          // of output, not yet ended
-	tail   []byte          // last of output
-	spent  int64           // units since they were last asked for
-	calls  int             // of process
+	record  *bridge.Message // being processed; nil otherwise
+	now     int64           // its time, microseconds
+	random  uint64          // state of the random numbers
+	ticks   uint64          // nanoseconds of the virtual clock
+	muted   bool            // the records are run once more: nothing is logged or counted
+	line    []byte          // of output, not yet ended
+	printed []byte          // first of the call's output
+	spent   int64           // units since they were last asked for
+	calls   int             // of process
 }
 
 // start makes an instance and runs what a module runs before it gets its config: the start section and _initialize.
@@ -56,7 +56,7 @@ func (m *Module) start() (*instance, error) {
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	mod, err := m.rt.rt.InstantiateModule(ctx, m.compiled, cfg)
 	if err != nil {
-		return nil, &fault{doing: "instantiate", err: err, tail: string(in.tail)}
+		return nil, &fault{doing: "instantiate", err: err, printed: string(in.printed)}
 	}
 	in.mod, in.memory = mod, mod.Memory()
 	in.units = mod.ExportedGlobal(m.counter).(api.MutableGlobal)
@@ -169,6 +169,7 @@ func (in *instance) room(n int) error {
 // call runs a function of the guest within a budget of units.
 func (in *instance) call(name string, f api.Function, budget int64, args ...uint64) (uint64, error) {
 	in.units.Set(uint64(budget))
+	in.printed = in.printed[:0]
 	copy(in.stack[:], args)
 	err := f.CallWithStack(in.ctx, in.stack[:])
 	left := int64(in.units.Get())
@@ -179,7 +180,7 @@ func (in *instance) call(name string, f api.Function, budget int64, args ...uint
 	if left < 0 {
 		err = errExhausted
 	}
-	return 0, &fault{doing: name, err: err, spent: budget - left, limit: budget, tail: string(in.tail)}
+	return 0, &fault{doing: name, err: err, spent: budget - left, limit: budget, printed: string(in.printed)}
 }
 
 // charge takes units off the running call, for work that the host does for it.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -90,13 +89,7 @@ func (m *Module) compile(ctx context.Context, wasm []byte) error {
 		return err
 	}
 	m.counter = out.Counter
-	m.compiled, err = m.rt.rt.CompileModule(ctx, out.Wasm)
-	if err != nil && strings.Contains(err.Error(), "compilationcache") {
-		// A damaged cache is no reason to stay down: what it holds can be made again.
-		if err = m.rt.emptyCache(); err == nil {
-			m.compiled, err = m.rt.rt.CompileModule(ctx, out.Wasm)
-		}
-	}
+	m.compiled, err = m.rt.compile(ctx, out.Wasm)
 	if err != nil {
 		return fmt.Errorf("compile: %w", err)
 	}
@@ -105,26 +98,6 @@ func (m *Module) compile(ctx context.Context, wasm []byte) error {
 	}
 	if err := checkImports(m.compiled); err != nil {
 		return errors.Join(err, m.compiled.Close(ctx))
-	}
-	return nil
-}
-
-// emptyCache removes the files of compiled code.
-func (rt *Runtime) emptyCache() error {
-	dirs, err := filepath.Glob(filepath.Join(rt.dir, "wazero-*"))
-	if err != nil {
-		return err
-	}
-	for _, d := range dirs {
-		files, err := filepath.Glob(filepath.Join(d, "*"))
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			if err := os.Remove(f); err != nil {
-				return fmt.Errorf("empty the compile cache: %w", err)
-			}
-		}
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -16,7 +18,7 @@ import (
 
 const (
 	pageSize   = 64 << 10
-	startUnits = 200_000_000 // for the start section and _initialize: a Go guest needs a few million
+	startUnits = 50_000_000 // for the start section and _initialize: a Go guest needs 20,000
 )
 
 // Runtime compiles modules and offers them their imports. Its methods may be called concurrently.
@@ -48,7 +50,7 @@ func New(ctx context.Context, dir string, log *slog.Logger) (*Runtime, error) {
 			return nil, err
 		}
 	}
-	if rt.speed, err = calibrate(ctx, rt.rt); err != nil {
+	if rt.speed, err = rt.calibrate(ctx); err != nil {
 		return nil, fmt.Errorf("measure this machine's speed: %w", err)
 	}
 	return rt, nil
@@ -63,6 +65,38 @@ func (rt *Runtime) Close(ctx context.Context) error {
 	return err
 }
 
+// compile compiles metered code, or finds it in the cache. A damaged cache is no reason to stay down: what it holds can be made again.
+func (rt *Runtime) compile(ctx context.Context, wasm []byte) (wazero.CompiledModule, error) {
+	c, err := rt.rt.CompileModule(ctx, wasm)
+	if err == nil || !strings.HasPrefix(err.Error(), "compilationcache: ") {
+		return c, err
+	}
+	if err := rt.emptyCache(); err != nil {
+		return nil, err
+	}
+	return rt.rt.CompileModule(ctx, wasm)
+}
+
+// emptyCache removes the files of compiled code.
+func (rt *Runtime) emptyCache() error {
+	dirs, err := filepath.Glob(filepath.Join(rt.dir, "wazero-*"))
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		files, err := filepath.Glob(filepath.Join(d, "*"))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				return fmt.Errorf("empty the compile cache: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // units is a module's budget for one call.
 func (rt *Runtime) units(cfg *Config) int64 {
 	if cfg.BudgetUnits > 0 {
@@ -73,7 +107,7 @@ func (rt *Runtime) units(cfg *Config) int64 {
 
 // calibrate measures how many units a millisecond a small loop with a call and two memory accesses spends: a middling guest, not the
 // fastest. It is a rough figure, rounded so that it is mostly the same from start to start.
-func calibrate(ctx context.Context, rt wazero.Runtime) (int64, error) {
+func (rt *Runtime) calibrate(ctx context.Context) (int64, error) {
 	const turns = 100_000
 	var m asm.Module
 	m.Memory("memory", 1)
@@ -86,7 +120,12 @@ func calibrate(ctx context.Context, rt wazero.Runtime) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	mod, err := rt.InstantiateWithConfig(ctx, out.Wasm, wazero.NewModuleConfig().WithName(""))
+	compiled, err := rt.compile(ctx, out.Wasm)
+	if err != nil {
+		return 0, err
+	}
+	defer compiled.Close(ctx)
+	mod, err := rt.rt.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
 	if err != nil {
 		return 0, err
 	}

@@ -164,13 +164,10 @@ func wasiPoll(in *instance, memory api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-// write collects what a guest prints and logs it by lines. The last of it goes into the text of a fault.
+// write collects what a guest prints and logs it by lines. The first of what a call printed goes into the text of its fault: a runtime that
+// dies says why before it shows its stacks.
 func (in *instance) write(b []byte) {
-	if over := len(in.tail) + len(b) - maxTail; over > 0 {
-		in.tail = append(in.tail[:0], in.tail[min(over, len(in.tail)):]...)
-		b = b[max(len(b)-maxTail, 0):]
-	}
-	in.tail = append(in.tail, b...)
+	in.printed = append(in.printed, b[:min(len(b), maxPrinted-len(in.printed))]...)
 	for _, c := range b {
 		if c != '\n' && len(in.line) < abi.MaxText {
 			in.line = append(in.line, c)
