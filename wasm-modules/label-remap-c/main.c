@@ -134,12 +134,13 @@ static const char *init(sluice_text config) {
     return wrong;
 }
 
-/* matches: one of the patterns is name, or ends in * and begins it. */
+/* matches: a name is one of the patterns. */
 static bool matches(const patterns *list, sluice_text name) {
     for (uint32_t i = 0; i < list->n; i++) {
         sluice_text p = list->pattern[i];
-        if (sluice_equal(p, name)) return true;
-        if (p.p[p.n - 1] == '*' && name.n >= p.n - 1 && sluice_equal((sluice_text){p.p, p.n - 1}, (sluice_text){name.p, p.n - 1})) return true;
+        bool wild = p.p[p.n - 1] == '*';
+        if (wild) p.n--;
+        if ((name.n == p.n || (wild && name.n > p.n)) && sluice_equal(p, (sluice_text){name.p, p.n})) return true;
     }
     return false;
 }
@@ -148,10 +149,15 @@ static void put(sluice_text name, sluice_text value) {
     if (!rules.allow.n || matches(&rules.allow, name)) sluice_set_label(name, value);
 }
 
+/* renamed is a label's new name, p = 0 where it keeps its own. */
 static sluice_text renamed(sluice_text name) {
     for (uint32_t i = 0; i < rules.renames; i++)
         if (sluice_equal(rules.rename[i].name, name)) return rules.rename[i].to;
-    return name;
+    return sluice_none;
+}
+
+static bool stays(sluice_text name) {
+    return !matches(&rules.drop, name) && !renamed(name).p && (!rules.allow.n || matches(&rules.allow, name));
 }
 
 static sluice_text label_of(const uint8_t *record, sluice_text name) {
@@ -173,12 +179,11 @@ static sluice_text compose(const template_rule *t, const uint8_t *record) {
 }
 
 static int64_t process(const uint8_t *record) {
-    if (!(rules.renames | rules.sets | rules.templates_n | rules.drop.n | rules.allow.n)) return SLUICE_PASS;
-    sluice_output();
-    sluice_clear_labels();
-    for (uint32_t i = 0; i + 1 < sluice_slots(record); i += 2) {
-        sluice_text name = sluice_slot(record, i);
-        if (!matches(&rules.drop, name)) put(renamed(name), sluice_slot(record, i + 1));
+    for (uint32_t i = 0; i + 1 < sluice_slots(record); i += 2)
+        if (!stays(sluice_slot(record, i))) sluice_delete_label(sluice_slot(record, i));
+    for (uint32_t i = 0; i + 1 < sluice_slots(record) && rules.renames; i += 2) {
+        sluice_text name = sluice_slot(record, i), to = renamed(name);
+        if (to.p && !matches(&rules.drop, name)) put(to, sluice_slot(record, i + 1));
     }
     for (uint32_t i = 0; i < rules.sets; i++) put(rules.set[i].name, rules.set[i].to);
     for (uint32_t i = 0; i < rules.templates_n; i++) {

@@ -12,6 +12,12 @@ type pair struct {
 	name, to []byte
 }
 
+// pattern is a name, or what a name begins with.
+type pattern struct {
+	text string
+	wild bool
+}
+
 // part is text of a template, or the label that comes next.
 type part struct {
 	text  []byte
@@ -27,10 +33,16 @@ type template struct {
 // rules are the configuration, ready for use: slices, because a site has a dozen labels and a map costs a Go module more than looking at all.
 type rules struct {
 	rename      []pair
-	drop, allow []string
+	drop, allow []pattern
 	set         []pair
 	templates   []template
+	moved       []move // labels of this record that are renamed
 	value       []byte // of the template that is being composed
+}
+
+// move is a label, by the slot of its value, and the rule that renames it.
+type move struct {
+	slot, rule int
 }
 
 func readRules(config sluice.JSON) (*rules, error) {
@@ -73,14 +85,15 @@ func table(config sluice.JSON, key string, each func(name, value sluice.JSON) er
 	return err
 }
 
-func names(config sluice.JSON, key string, into *[]string) error {
+func names(config sluice.JSON, key string, into *[]pattern) error {
 	var err error
 	config.Get(key).Elements(func(value sluice.JSON) bool {
 		if value.Kind() != '"' || value.Text() == "" {
 			err = errors.New(key + ": " + string(value) + ", want a name")
 			return false
 		}
-		*into = append(*into, value.Text())
+		begin, wild := strings.CutSuffix(value.Text(), "*")
+		*into = append(*into, pattern{begin, wild})
 		return true
 	})
 	return err
@@ -121,33 +134,34 @@ func readTemplate(text string) ([]part, error) {
 	return parts, nil
 }
 
-// matches reports whether one of the patterns is name, or ends in * and begins it.
-func matches(patterns []string, name []byte) bool {
-	for _, p := range patterns {
-		if p == string(name) {
-			return true
-		}
-		if n := len(p) - 1; p[n] == '*' && len(name) >= n && string(name[:n]) == p[:n] {
-			return true
+// matches reports whether a name is one of the patterns.
+func matches(patterns []pattern, name []byte) bool {
+	for i := range patterns {
+		p := &patterns[i]
+		if n := len(p.text); len(name) == n || p.wild && len(name) > n {
+			if n == 0 || name[0] == p.text[0] && string(name[:n]) == p.text {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// empty reports whether the rules change nothing.
-func (r *rules) empty() bool {
-	return len(r.rename)+len(r.drop)+len(r.set)+len(r.templates)+len(r.allow) == 0
-}
-
-// apply writes a record's labels anew: those it has in their order, then what is set, then what is composed. A name that comes twice keeps its
-// first place and its last value.
+// apply says what changes: labels that go, then those that come. In this order two labels can exchange their names.
 func (r *rules) apply(rec sluice.Record, out *sluice.Out) {
-	out.Output()
-	out.ClearLabels()
+	r.moved = r.moved[:0]
 	for i := 0; i+1 < rec.Slots(); i += 2 {
-		if name := rec.Slot(i); !matches(r.drop, name) {
-			r.put(out, r.renamed(name), rec.Slot(i+1))
+		name := rec.Slot(i)
+		to, dropped := r.renamed(name), matches(r.drop, name)
+		if to >= 0 && !dropped {
+			r.moved = append(r.moved, move{slot: i + 1, rule: to})
 		}
+		if to >= 0 || dropped || len(r.allow) > 0 && !matches(r.allow, name) {
+			out.DeleteLabel(name)
+		}
+	}
+	for _, m := range r.moved {
+		r.put(out, r.rename[m.rule].to, rec.Slot(m.slot))
 	}
 	for i := range r.set {
 		r.put(out, r.set[i].name, r.set[i].to)
@@ -165,13 +179,20 @@ func (r *rules) put(out *sluice.Out, name, value []byte) {
 	}
 }
 
-func (r *rules) renamed(name []byte) []byte {
+// renamed returns the rule that renames a label, -1 where it keeps its name.
+func (r *rules) renamed(name []byte) int {
 	for i := range r.rename {
-		if string(r.rename[i].name) == string(name) {
-			return r.rename[i].to
+		if same(r.rename[i].name, name) {
+			return i
 		}
 	}
-	return name
+	return -1
+}
+
+// same compares two names. Most differ in their length or at their end, which spares a Go module's costly call.
+func same(a, b []byte) bool {
+	n := len(a)
+	return n == len(b) && n > 0 && a[n-1] == b[n-1] && string(a) == string(b)
 }
 
 // compose makes r.value of a template; false where the record lacks one of its labels.
@@ -192,7 +213,7 @@ func (r *rules) compose(parts []part, rec sluice.Record) bool {
 // labelOf finds a label among the pairs of slots: nil where there is none.
 func labelOf(rec sluice.Record, name []byte) []byte {
 	for i := 0; i+1 < rec.Slots(); i += 2 {
-		if string(rec.Slot(i)) == string(name) {
+		if same(rec.Slot(i), name) {
 			return rec.Slot(i + 1)
 		}
 	}

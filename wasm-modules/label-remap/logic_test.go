@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,8 +26,8 @@ func record(labels string) sluice.Record {
 	return sluice.Record(b)
 }
 
-// labels plays the host: it applies an answer's changes to no labels at all.
-func labels(t *testing.T, out *sluice.Out) string {
+// labels plays the host: it applies an answer's changes to a record's labels.
+func labels(t *testing.T, in string, out *sluice.Out) string {
 	t.Helper()
 	e, _, err := abi.ReadEntry(out.Bytes())
 	if err != nil || e.Verdict != abi.Emit || e.Reason != 1 {
@@ -36,27 +37,21 @@ func labels(t *testing.T, out *sluice.Out) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names, values []string
+	all := strings.Fields(in)
 	for b := o.Body; len(b) > 0; {
 		var op abi.Op
 		if op, b, err = abi.ReadOp(b); err != nil {
 			t.Fatal(err)
 		}
-		if op.Code == abi.ClearLabels {
-			continue
+		at := slices.IndexFunc(all, func(l string) bool { return strings.HasPrefix(l, string(op.Key)+"=") })
+		switch {
+		case op.Code == abi.DeleteLabel:
+			all = slices.Delete(all, at, at+1)
+		case at < 0:
+			all = append(all, string(op.Key)+"="+string(op.Value))
+		default:
+			all[at] = string(op.Key) + "=" + string(op.Value)
 		}
-		at := 0
-		for at < len(names) && names[at] != string(op.Key) {
-			at++
-		}
-		if at == len(names) {
-			names, values = append(names, ""), append(values, "")
-		}
-		names[at], values[at] = string(op.Key), string(op.Value)
-	}
-	var all []string
-	for i := range names {
-		all = append(all, names[i]+"="+values[i])
 	}
 	return strings.Join(all, " ")
 }
@@ -64,10 +59,11 @@ func labels(t *testing.T, out *sluice.Out) string {
 func TestRemap(t *testing.T) {
 	const in = "axis=x device=press-7 rpm=1500 seq=7 tmp_a=1 tmp_b="
 	for _, c := range []struct{ name, config, want string }{
-		{"rename keeps the place", `{"rename":{"rpm":"speed"}}`, "axis=x device=press-7 speed=1500 seq=7 tmp_a=1 tmp_b="},
-		{"rename to a name that is there: its place, the later value", `{"rename":{"rpm":"axis"}}`, "axis=1500 device=press-7 seq=7 tmp_a=1 tmp_b="},
+		{"rename", `{"rename":{"rpm":"speed"}}`, "axis=x device=press-7 seq=7 tmp_a=1 tmp_b= speed=1500"},
+		{"two exchange their names", `{"rename":{"rpm":"seq","seq":"rpm"},"drop":["tmp_*"]}`, "axis=x device=press-7 seq=1500 rpm=7"},
+		{"rename to a name that is there: its place, the new value", `{"rename":{"rpm":"axis"}}`, "axis=1500 device=press-7 seq=7 tmp_a=1 tmp_b="},
 		{"drop", `{"drop":["seq","tmp_*","none"]}`, "axis=x device=press-7 rpm=1500"},
-		{"drop is by the old name", `{"drop":["rpm"],"rename":{"rpm":"speed","seq":"rpm"}}`, "axis=x device=press-7 rpm=7 tmp_a=1 tmp_b="},
+		{"drop is by the old name", `{"drop":["rpm"],"rename":{"rpm":"speed","seq":"rpm"}}`, "axis=x device=press-7 tmp_a=1 tmp_b= rpm=7"},
 		{"set", `{"drop":["t*"],"set":{"axis":"y","level":3,"live":true,"site":"a b"}}`, "axis=y device=press-7 rpm=1500 seq=7 level=3 live=true site=a b"},
 		{"template", `{"allow":["channel"],"template":{"channel":"<{device}-{axis}>"}}`, "channel=<press-7-x>"},
 		{"template of dropped and empty labels", `{"drop":["*"],"template":{"c":"{seq}/{tmp_b}"}}`, "c=7/"},
@@ -88,19 +84,21 @@ func TestRemap(t *testing.T) {
 		}
 		out.Reset()
 		f.Process(record(in), out)
-		if got := labels(t, out); got != c.want {
+		if got := labels(t, in, out); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 }
 
 func TestNothingToDo(t *testing.T) {
-	f := new(filter)
-	if err := f.Init(sluice.JSON(`{}`)); err != nil {
-		t.Fatal(err)
-	}
-	if v := f.Process(record("a=1"), new(sluice.Out)); v != sluice.Pass {
-		t.Errorf("%#x, want PASS", int64(v))
+	for _, config := range []string{`{}`, `{"rename":{"x":"y"},"drop":["b*","aa"],"allow":["a"],"template":{"a":"{b}"}}`} {
+		f := new(filter)
+		if err := f.Init(sluice.JSON(config)); err != nil {
+			t.Fatal(err)
+		}
+		if v := f.Process(record("a=1"), new(sluice.Out)); v != sluice.Pass {
+			t.Errorf("%s: %#x, want PASS", config, int64(v))
+		}
 	}
 }
 

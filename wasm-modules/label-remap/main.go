@@ -18,9 +18,6 @@ func (f *filter) Init(config sluice.JSON) (err error) {
 }
 
 func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
-	if f.rules.empty() {
-		return sluice.Pass
-	}
 	f.rules.apply(r, out)
 	return out.Emit()
 }
