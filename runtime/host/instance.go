@@ -24,14 +24,16 @@ type owner struct{ pipeline, stream string }
 
 // instance is one running copy of a module. It has one owner at a time; nothing in it is safe for concurrent use.
 type instance struct {
-	m       *Module
-	ctx     context.Context // carries the instance to the host functions; never ends
-	mod     api.Module
-	memory  api.Memory
-	units   api.MutableGlobal // nil until the start section has run
-	process api.Function
-	flush   api.Function // nil if the module has none
-	owner   owner
+	m      *Module
+	ctx    context.Context // carries the instance to the host functions; never ends
+	mod    api.Module
+	memory api.Memory
+	units  api.MutableGlobal // nil until the start section has run
+
+	// Functions of the guest, looked up once: each look-up allocates. Those but in and process are nil if the module has none.
+	in, process, flush, save, load api.Function
+
+	owner owner
 
 	buffer, size uint32 // the guest's input buffer
 	stack        [2]uint64
@@ -60,8 +62,8 @@ func (m *Module) start() (*instance, error) {
 	}
 	in.mod, in.memory = mod, mod.Memory()
 	in.units = mod.ExportedGlobal(m.counter).(api.MutableGlobal)
-	in.process = mod.ExportedFunction(abi.ExportProcess)
-	in.flush = mod.ExportedFunction(abi.ExportFlush)
+	in.in, in.process = mod.ExportedFunction(abi.ExportIn), mod.ExportedFunction(abi.ExportProcess)
+	in.flush, in.save, in.load = mod.ExportedFunction(abi.ExportFlush), mod.ExportedFunction(abi.ExportSave), mod.ExportedFunction(abi.ExportLoad)
 	if f := mod.ExportedFunction(abi.ExportInitialize); f != nil {
 		if _, err := in.call(abi.ExportInitialize, f, startUnits); err != nil {
 			in.close()
@@ -94,12 +96,11 @@ func (in *instance) configure() error {
 	if err := in.room(max(len(in.m.config), leastBuffer)); err != nil {
 		return err
 	}
-	return in.give(abi.ExportInit, in.m.config)
+	return in.give(abi.ExportInit, in.mod.ExportedFunction(abi.ExportInit), in.m.config)
 }
 
 // give puts b into the input buffer and calls a function that answers with a status.
-func (in *instance) give(name string, b []byte) error {
-	f := in.mod.ExportedFunction(name)
+func (in *instance) give(name string, f api.Function, b []byte) error {
 	if f == nil {
 		return nil
 	}
@@ -149,7 +150,7 @@ func (in *instance) room(n int) error {
 	if want < uint64(n) {
 		want = (uint64(n) + pageSize - 1) &^ (pageSize - 1) // twice a large record may be more than the memory has
 	}
-	got, err := in.call(abi.ExportIn, in.mod.ExportedFunction(abi.ExportIn), in.m.units, want)
+	got, err := in.call(abi.ExportIn, in.in, in.m.units, want)
 	if err != nil {
 		return err
 	}
@@ -289,17 +290,17 @@ func (in *instance) answer(doing string, ptr, n uint32, most int) ([]byte, error
 	return b, nil
 }
 
-// load makes the guest go on from a state; none = begin anew.
-func (in *instance) load(state []byte) error {
+// restore makes the guest go on from a state; none = begin anew.
+func (in *instance) restore(state []byte) error {
 	if len(state) > abi.MaxState {
 		return fmt.Errorf("a state of %d bytes, want at most %d", len(state), abi.MaxState)
 	}
-	return in.give(abi.ExportLoad, state)
+	return in.give(abi.ExportLoad, in.load, state)
 }
 
-// save returns the guest's state, a view valid until the next call.
-func (in *instance) save() ([]byte, error) {
-	v, err := in.call(abi.ExportSave, in.mod.ExportedFunction(abi.ExportSave), slowFactor*in.m.units)
+// state returns the guest's state, a view valid until the next call.
+func (in *instance) state() ([]byte, error) {
+	v, err := in.call(abi.ExportSave, in.save, slowFactor*in.m.units)
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func (s *stage) load() error {
 				"state_version", st.Version, "want", s.manifest.StateVersion)
 		}
 	}
-	if err := s.in.load(state.Bytes); err != nil {
+	if err := s.in.restore(state.Bytes); err != nil {
 		return err
 	}
 	s.loaded = true
@@ -176,7 +176,7 @@ func (s *stage) save() error {
 	if !s.Stateful() {
 		return nil
 	}
-	b, err := s.in.save()
+	b, err := s.in.state()
 	if err != nil {
 		return err
 	}
