@@ -78,7 +78,7 @@ func TestLayoutNotices(t *testing.T) {
 type source struct {
 	path string // from the top, with slashes
 	dir  string
-	test bool // _test.go, or a package that only tests use
+	test bool // _test.go, or a package or guest that only tests use
 	text string
 	set  *token.FileSet
 	ast  *ast.File
@@ -134,7 +134,7 @@ func readTree(t *testing.T, tree fs.FS) (sources []*source, faults []string) {
 			return nil
 		}
 		s := &source{path: p, dir: path.Dir(p), text: string(b), set: token.NewFileSet()}
-		s.test = strings.HasSuffix(p, "_test.go") || strings.HasPrefix(p, "tests/") || strings.HasPrefix(p, "bridge/bridgetest/")
+		s.test = strings.HasSuffix(p, "_test.go") || strings.HasPrefix(p, "tests/") || strings.HasPrefix(p, "bridge/bridgetest/") || strings.Contains(p, "/testdata/")
 		s.ast, err = parser.ParseFile(s.set, p, b, parser.ParseComments)
 		sources = append(sources, s)
 		return err
