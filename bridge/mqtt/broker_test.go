@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -20,6 +21,7 @@ type fakeBroker struct {
 	address string
 	server  *mochi.Server
 	hook    *hook
+	once    sync.Once
 }
 
 type brokerOptions struct {
@@ -35,9 +37,27 @@ type hook struct {
 	mu       sync.Mutex
 	got      []packets.Packet
 	connects []packets.Packet
-	refuse   func(pk packets.Packet) byte // reason code, 0 = take it
+	refuse   func(pk packets.Packet) byte // reason code, 0 = take it, mute = no answer
+	muted    int
 	deny     func(pk packets.Packet) bool // of CONNECT
-	more     chan struct{}                // has a value after every change
+	quiet    bool
+	more     chan struct{} // has a value after every change
+}
+
+const mute = 0xff
+
+// set changes what the hook does while brokers run.
+func (h *hook) set(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+}
+
+// quietHook is for benchmarks: it keeps nothing.
+func quietHook() *hook {
+	h := newHook()
+	h.quiet = true
+	return h
 }
 
 func newHook() *hook { return &hook{more: make(chan struct{}, 1)} }
@@ -60,10 +80,19 @@ func (h *hook) OnConnect(_ *mochi.Client, pk packets.Packet) error {
 	return nil
 }
 func (h *hook) OnPublish(_ *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if h.quiet {
+		return pk, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refuse != nil {
-		if code := h.refuse(pk); code != 0 {
+		switch code := h.refuse(pk); code {
+		case 0:
+		case mute:
+			h.muted++
+			h.signal()
+			return pk, packets.ErrRejectPacket
+		default:
 			h.signal()
 			return pk, packets.Code{Code: code, Reason: "the test says so"}
 		}
@@ -83,7 +112,7 @@ func (h *hook) signal() {
 // wait blocks until ok says so of what came so far.
 func (h *hook) wait(t testing.TB, what string, ok func(got, connects []packets.Packet) bool) {
 	t.Helper()
-	late := t.Context().Done()
+	late := time.After(15 * time.Second)
 	for {
 		h.mu.Lock()
 		yes := ok(h.got, h.connects)
@@ -139,4 +168,4 @@ func startBroker(t testing.TB, o brokerOptions) *fakeBroker {
 	return b
 }
 
-func (b *fakeBroker) stop() { _ = b.server.Close() }
+func (b *fakeBroker) stop() { b.once.Do(func() { _ = b.server.Close() }) }

@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -93,7 +95,7 @@ func (c *client) run(ctx context.Context) {
 }
 
 // connection lives through one network connection.
-func (c *client) connection(ctx context.Context) error {
+func (c *client) connection(ctx context.Context) (err error) {
 	dialing, cancel := context.WithTimeout(ctx, time.Duration(c.c.Connect))
 	conn, err := c.dial(dialing)
 	cancel()
@@ -109,7 +111,7 @@ func (c *client) connection(ctx context.Context) error {
 	defer func() {
 		_ = l.Close()
 		writer.Wait()
-		c.events.add(event{kind: lost, conn: c.id}) // the last word about this link
+		c.events.add(event{kind: lost, conn: c.id, blame: brokerEnded(err)}) // the last word about this link
 	}()
 	connect := make(chan bool, 1)
 	c.events.add(event{kind: ready, conn: c.id, link: l, connect: connect})
@@ -232,6 +234,18 @@ func (c *client) ended(err error) {
 	if err != nil && !errors.Is(err, errErased) && !errors.Is(err, context.Canceled) {
 		c.status.LastError = err.Error()
 	}
+}
+
+// brokerEnded reports whether a connection ended for a reason that what was sent may have given.
+func brokerEnded(err error) bool {
+	if r := (*refusal)(nil); errors.As(err, &r) {
+		switch r.code {
+		case 0x80, 0x81, 0x82, 0x83, 0x90, 0x94, 0x95, 0x99, 0x9A, 0x9B:
+			return true
+		}
+		return false
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func ignorePublish(paho.PublishReceived) (bool, error) { return true, nil }

@@ -11,11 +11,13 @@ type event struct {
 	kind    eventKind
 	conn    uint16
 	packet  session.Packet // acked
-	link    *link          // ready
+	link    *link          // ready, and accepted that has waited
 	connect chan<- bool    // ready: tells the client to send CONNECT, true for a clean start; with room for one
 	present bool           // accepted
 	most    int            // accepted: Receive Maximum
 	size    int            // accepted: largest packet, 0 = any
+	waited  bool           // accepted: it was held back for a while
+	blame   bool           // lost: see Machine.Lost
 }
 
 type eventKind uint8

@@ -30,6 +30,7 @@ type Remote struct {
 	encode  *encoder
 	clients []*client // as configured
 	metrics counters
+	quiet   time.Duration // how long a connection must live before a suspected message is sent on it
 
 	// Of Run's goroutine.
 	m       *session.Machine
@@ -89,7 +90,7 @@ func New(name string, c Config, o Options) (*Remote, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Log = o.Log.With("remote", name)
-	r := &Remote{name: name, c: c, o: o, encode: e, events: newEvents(), fired: make(chan struct{}, 1)}
+	r := &Remote{name: name, c: c, o: o, encode: e, events: newEvents(), fired: make(chan struct{}, 1), quiet: time.Second}
 	for id := range c.Connections {
 		r.clients = append(r.clients, newClient(&r.c, uint16(id), b, t))
 	}
@@ -276,8 +277,7 @@ func (r *Remote) happened(e *event) {
 		x.link, x.connect = e.link, e.connect
 		r.m.Ready(e.conn)
 	case accepted:
-		x.size = e.size
-		r.m.Accepted(e.conn, e.present, e.most)
+		r.accepted(x, *e)
 	case rejected:
 		r.m.Rejected(e.conn)
 	case takenOver:
@@ -286,8 +286,22 @@ func (r *Remote) happened(e *event) {
 	case lost:
 		x.link, x.connect = nil, nil
 		x.frames, x.at = x.frames[:0], 0
-		r.m.Lost(e.conn)
+		r.m.Lost(e.conn, e.blame)
 	}
+}
+
+// accepted passes a CONNACK on; after a while only, if a message is suspected to end the connection, which must be seen to live without it.
+func (r *Remote) accepted(x *end, e event) {
+	if r.m.Suspects(e.conn) && !e.waited {
+		e.waited, e.link = true, x.link
+		time.AfterFunc(r.quiet, func() { r.events.add(e) })
+		return
+	}
+	if e.waited && e.link != x.link {
+		return
+	}
+	x.size = e.size
+	r.m.Accepted(e.conn, e.present, e.most)
 }
 
 // carry brings the machine's frames to the links.

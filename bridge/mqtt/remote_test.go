@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +26,14 @@ func testConfig(address string) Config {
 // startRemote runs a remote until the returned function is called, which waits for its end.
 func startRemote(t testing.TB, c Config, o Options, out bridge.Outbox) (r *Remote, stop func() error) {
 	t.Helper()
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	r, err := New("far", c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.quiet = 5 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx, out) }()

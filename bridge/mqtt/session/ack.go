@@ -50,9 +50,13 @@ func (m *Machine) Packet(id uint16, p Packet) {
 		return
 	}
 	k := c.at(n)
+	if m.c.QoS == 2 && p.Kind == Puback && p.Code >= codeError {
+		p.Kind = Pubrec // some brokers refuse a QoS 2 message so
+	}
 	if k.has(ended) || (p.Kind == Puback) == (m.c.QoS == 2) {
 		return
 	}
+	c.answered, c.strikes, c.window = true, 0, c.allowed
 	switch p.Kind {
 	case Puback:
 		m.puback(c, n, p)
@@ -127,18 +131,27 @@ func (m *Machine) Refuse(id uint16, number uint64, reason string) {
 	if c == nil || c.state != online || number < c.base || number >= c.touched || c.at(number).has(ended) {
 		return
 	}
-	k := c.at(number)
-	if m.c.QoS != 2 || !k.has(resent) {
+	if m.c.QoS != 2 || !c.at(number).has(resent) {
 		m.end(c, number, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
+		return
+	}
+	m.park(c, number, reason+"; it was sent before and may have arrived")
+	k := c.at(number)
+	k.flags |= received | releasable // nothing is noted: after a crash it is refused again
+	k.rels = 1
+	m.release(c)
+}
+
+// park gives up a message that was sent: at QoS 2 once PUBCOMP says that the broker holds nothing under its identifier.
+func (m *Machine) park(c *conn, n uint64, reason string) {
+	if m.c.QoS != 2 {
+		m.end(c, n, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
 		return
 	}
 	if m.parking == nil {
 		m.parking = make(map[bridge.Ref]string)
 	}
-	m.parking[k.Ref] = reason + "; it was sent before and may have arrived"
-	k.flags |= received | releasable // nothing is noted: after a crash it is refused again
-	k.rels = 1                       // 0x92 is as good as any answer
-	m.release(c)
+	m.parking[c.at(n).Ref] = reason
 }
 
 // end notes the last acknowledgement of a claim that was sent on this network connection.

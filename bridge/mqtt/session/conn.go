@@ -22,11 +22,14 @@ type conn struct {
 	tried      bool // "trying" is durable and no answer was noted since
 	unanswered bool // a CONNECT went out and no answer is noted
 	unsure     bool // of the CONNECT under way: an earlier one was unanswered, the session may have been lost unseen
+	strikes    int  // network connections in a row that the broker ended on what was sent, without an acknowledgement
 	clean      bool // whatever session the broker has is not ours: the next CONNECT starts a clean one
 	noteOpen   bool // a note about this connection is on its way to be durable
 
 	// Of the network connection.
-	window   int    // Receive Maximum
+	window   int    // how many may fly: allowed, or 1 while a message is suspected
+	allowed  int    // Receive Maximum, or the configuration's limit
+	answered bool   // something was acknowledged on it
 	flying   int    // sent on it and not ended; a QoS 2 message counts until PUBCOMP
 	open     int    // claims not ended
 	durable  uint64 // claims below are durable and may be sent
@@ -93,7 +96,11 @@ func (m *Machine) Accepted(id uint16, present bool, receiveMaximum int) {
 	if c == nil || c.state != connecting {
 		return
 	}
-	c.window = max(1, min(receiveMaximum, m.c.Window))
+	c.allowed = max(1, min(receiveMaximum, m.c.Window))
+	c.window = c.allowed
+	if c.strikes >= suspectAfter {
+		c.window = 1
+	}
 	c.clean = false
 	if c.base == c.next && !c.tried {
 		c.unanswered = false
@@ -128,8 +135,23 @@ func (m *Machine) Rejected(id uint16) {
 	}
 }
 
-// Lost says that id's network connection is gone.
-func (m *Machine) Lost(id uint16) {
+// Some brokers end the connection on a message that they do not like, without a word: sent again and again, it would stop its connection
+// for ever. So after suspectAfter connections that ended on what was sent before anything was acknowledged, one message is sent at a time;
+// when parkAfter have ended so, it is that message, and it is parked.
+const (
+	suspectAfter = 3
+	parkAfter    = 7
+)
+
+// Suspects reports whether a message of id is suspected to end its connections. The caller then waits a moment before it passes on the
+// next Accepted, so that a connection which breaks by itself is not blamed on the message.
+func (m *Machine) Suspects(id uint16) bool {
+	c := m.conn(id)
+	return c != nil && c.strikes >= suspectAfter
+}
+
+// Lost says that id's network connection is gone. blame: the broker ended it, and gave no reason that has nothing to do with what was sent.
+func (m *Machine) Lost(id uint16, blame bool) {
 	c := m.conn(id)
 	if c == nil {
 		return
@@ -137,7 +159,25 @@ func (m *Machine) Lost(id uint16) {
 	if c.state == erasing {
 		m.note(c, bridge.NoteRemoved)
 	}
+	blame = blame && c.state == online && c.flying > 0 && !c.answered
 	c.state = down
+	if !blame {
+		return
+	}
+	if c.strikes++; c.strikes >= parkAfter && !m.c.Hold {
+		m.parkSuspect(c)
+	}
+}
+
+// parkSuspect gives up the one message in flight.
+func (m *Machine) parkSuspect(c *conn) {
+	for n := c.base; n < c.touched; n++ {
+		if !c.at(n).has(ended) {
+			c.strikes = 0
+			m.park(c, n, "the broker ended the connection each time this message was sent; it may have arrived")
+			return
+		}
+	}
 }
 
 // Distrust says that the session at the broker is not, or not only, ours. The network connection is to be ended.
@@ -195,7 +235,7 @@ func (c *conn) forgetSession() {
 // resume starts sending on a new network connection: first what is open, in claim order (rule 13).
 func (m *Machine) resume(c *conn) {
 	c.state = online
-	c.flying, c.touched, c.released = 0, c.base, c.base
+	c.flying, c.touched, c.released, c.answered = 0, c.base, c.base, false
 	if m.c.QoS != 2 {
 		for n := c.base; n < c.next; n++ {
 			if k := c.at(n); k.has(sent) && !k.has(ended) {
@@ -222,6 +262,10 @@ func (m *Machine) send(c *conn) {
 			break
 		}
 		c.flying++
+		if _, ok := m.parking[k.Ref]; ok {
+			k.flags |= received | releasable
+			k.rels = 1 // 0x92 is as good as any answer
+		}
 		if !k.has(releasable) {
 			m.publish(c, k)
 		}

@@ -22,7 +22,7 @@
 //	Rejected   CONNACK from 0x80 on: the broker has answered, its session is as it was
 //	Packet     PUBACK, PUBREC, PUBCOMP
 //	Refuse     a PUBLISH frame that cannot be sent (too large, no valid topic)
-//	Lost       the network connection is gone, at any moment; Ready again for the next
+//	Lost       the network connection is gone, at any moment; Ready again for the next. See Suspects for whom to blame
 //	Distrust   the session at the broker cannot be ours any more (taken over): as Lost, and what is open is sent again, marked
 //
 // Frame Drop asks the caller to end a network connection; Frame Erase to end it and the session with it (DISCONNECT with expiry 0). Both

@@ -27,6 +27,9 @@ func TestSchedules(t *testing.T) {
 		{variant{name: "QoS 2, unordered", qos: 2, ordering: bridge.Unordered, loses: true, refuses: true}, []string{"lane held and tried again"}},
 		{variant{name: "QoS 2, another far end", qos: 2, ordering: bridge.Pipelined, farChange: true, loses: true}, []string{"another far end"}},
 		{variant{name: "QoS 1, pipelined, sessions lost", qos: 1, ordering: bridge.Pipelined, loses: true}, []string{"session lost", "marked double"}},
+		{variant{name: "QoS 2, a message ends its connection", qos: 2, ordering: bridge.Pipelined, poisons: true},
+			[]string{"connection ended on a message", "poison parked"}},
+		{variant{name: "QoS 1, a message ends its connection", qos: 1, poisons: true}, []string{"connection ended on a message", "poison parked"}},
 		{variant{name: "QoS 1, strict, refusals", qos: 1, refuses: true}, []string{"refused for now", "refused for good"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,6 +22,7 @@ type variant struct {
 	calm      bool // nothing breaks while a CONNECT is unanswered
 	refuses   bool // the broker refuses some messages, for now or for good
 	hold      bool
+	poisons   bool // the broker ends the connection on one message
 	farChange bool // a restart may find itself in front of another broker
 }
 
@@ -67,6 +68,7 @@ type world struct {
 	step      *bridge.Step
 	clients   [maxClients]client
 	sessions  [maxClients]brokerSession
+	poison    bridge.Ref         // the broker ends the connection on it
 	refusals  map[bridge.Ref]int // 1: once, for now; 2: for good
 	published map[bridge.Ref]int
 	out       []packet // handed on
@@ -86,6 +88,9 @@ func newWorld(v variant, seed uint64, fired map[string]int) *world {
 		if v.refuses && w.pick(4) == 0 {
 			w.refusals[bridge.Ref{Row: r.Number, Index: uint32(w.pick(r.Count))}] = 1 + w.pick(2)
 		}
+	}
+	if v.poisons {
+		w.poison = bridge.Ref{Row: uint64(1 + w.pick(len(w.coming)))}
 	}
 	w.boot()
 	return w
@@ -287,6 +292,10 @@ func (w *world) brokerTakes(id int) {
 	case session.Connect:
 		w.brokerConnect(c, s, p)
 	case session.Publish:
+		if p.ref == w.poison {
+			w.poisoned(id)
+			return
+		}
 		w.brokerPublish(c, s, p)
 	case session.Pubrel:
 		reply := packet{ack: session.Pubcomp, id: p.id}
@@ -398,7 +407,14 @@ func (w *world) cut(id int) {
 		w.lossy = true
 	}
 	*c = client{answered: true}
-	w.m.Lost(uint16(id))
+	w.m.Lost(uint16(id), false)
+}
+
+// poisoned ends the connection as a broker does that cannot stand a message.
+func (w *world) poisoned(id int) {
+	w.fire("connection ended on a message")
+	w.clients[id] = client{answered: true}
+	w.m.Lost(uint16(id), true)
 }
 
 // connecting reports whether a CONNECT is noted or sent whose answer is not noted.
@@ -475,6 +491,8 @@ func (w *world) verdict() string {
 		for i := range r.Count {
 			if ref := (bridge.Ref{Row: r.Number, Index: uint32(i)}); times[ref] == 0 && !w.box.parked[ref] {
 				return "lost"
+			} else if ref == w.poison && w.box.parked[ref] {
+				w.fire("poison parked")
 			}
 		}
 	}
