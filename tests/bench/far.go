@@ -56,7 +56,7 @@ const (
 modules = ["stable-speed", "label-remap", "reshape"]
 [modules.stable-speed]
 path = "{root}/wasm-modules/dist/stable-speed.wasm"
-config = { label = "rpm", min = 1400.0, max = 1600.0, tolerance = 1.0, window = "0s", hold = "0s" }
+config = { label = "rpm", min = 1400.0, max = 1600.0, tolerance = 1.0, window = "1ms", hold = "0s", gap = "1h" }
 [modules.label-remap]
 path = "{root}/wasm-modules/dist/label-remap.wasm"
 config = { rename = { device = "asset" } }
