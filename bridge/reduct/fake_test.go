@@ -339,3 +339,10 @@ func show(rs []bridge.Record) []string {
 	}
 	return out
 }
+
+// drain takes everything and keeps nothing.
+type drain struct{}
+
+func (drain) Deliver(context.Context, *bridge.Batch) error               { return nil }
+func (drain) Unseen(context.Context, string, []int64, []bool) error      { return nil }
+func (drain) Update(context.Context, string, []bridge.Key, []bool) error { return nil }

@@ -57,7 +57,7 @@ func (c *crowd) Accept() (net.Conn, error) {
 }
 
 // grace is how long a connection may be silent in a crowd before it makes room. A sender speaks as soon as it is connected.
-const grace = 100 * time.Millisecond
+const grace = 10 * time.Millisecond
 
 func (c *crowd) crowded(m *member) bool { return time.Since(m.accepted) > grace }
 

@@ -89,7 +89,7 @@ func TestPassSparse(t *testing.T) {
 	}
 }
 
-func mustDeliver(t *testing.T, in *intake, stream string, times ...int64) {
+func mustDeliver(t testing.TB, in *intake, stream string, times ...int64) {
 	t.Helper()
 	b := bridge.Batch{Stream: stream}
 	for _, ts := range times {
