@@ -64,8 +64,8 @@ func (w *workshop) buildGo(names ...string) error {
 	return nil
 }
 
-// buildC builds a module in C, or skips the test where that cannot be done.
-func (w *workshop) buildC(tb testing.TB, name string) {
+// buildC builds a module of one file in C, or skips the test where that cannot be done.
+func (w *workshop) buildC(tb testing.TB, name, source string) {
 	tb.Helper()
 	for _, tool := range []string{"clang", "wasm-ld"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -73,7 +73,7 @@ func (w *workshop) buildC(tb testing.TB, name string) {
 		}
 	}
 	cmd := exec.Command("clang", "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-fno-builtin", "-nostdlib",
-		"-I", "../../wasm-modules/sdk/c", "-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", w.path(name), "../../wasm-modules/"+name+"/main.c")
+		"-I", "../../wasm-modules/sdk/c", "-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", w.path(name), source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("build %s: %v\n%s", name, err, out)
 	}

@@ -190,6 +190,8 @@ func TestStableSpeedAsksTheHost(t *testing.T) {
 	}
 }
 
+const remapC = "../../wasm-modules/label-remap-c/main.c"
+
 // remaps are configurations that both label-remaps get, and records that go through them.
 var remaps = []table{
 	{},
@@ -217,7 +219,7 @@ func labels(text string) (ls []bridge.Label) {
 }
 
 func TestTheSameInGoAndC(t *testing.T) {
-	shop.buildC(t, "label-remap-c")
+	shop.buildC(t, "label-remap-c", remapC)
 	for i, config := range remaps {
 		var rs []bridge.Record
 		for at, l := range remapRecords {
@@ -260,7 +262,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRefusalsOfC(t *testing.T) {
-	shop.buildC(t, "label-remap-c")
+	shop.buildC(t, "label-remap-c", remapC)
 	rt := shop.runtime(t)
 	many := table{}
 	for i := range 257 {
@@ -322,7 +324,7 @@ func BenchmarkGuests(b *testing.B) {
 		table{"input": "f32", "template": `{"rms": {{rms|4}}, "peak": {{peak|4}}, "kurtosis": {{kurtosis|2}}}`}}}}, {"all", pipeline}} {
 		b.Run(c.name, func(b *testing.B) {
 			if c.name == "label-remap-c" {
-				shop.buildC(b, "label-remap-c")
+				shop.buildC(b, "label-remap-c", remapC)
 			}
 			chain, out := shop.chain(b, new(states), c.in...), new(bridge.Results)
 			for b.Loop() {
