@@ -216,7 +216,8 @@ func TestAnswersThatLie(t *testing.T) {
 		"fewer ops than told": {1, 0, 1, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0},
 		"op outside":          emitOp(1, 0, 9, 0, 0, 0, 0, 0),
 		"op unknown":          emitOp(0, 0, 0, 0, 0, 0, 0, 0),
-		"op 9":                emitOp(9, 0, 0, 0, 0, 0, 0, 0),
+		"op 10":               emitOp(10, 0, 0, 0, 0, 0, 0, 0),
+		"rename to nothing":   emitOp(9, 0, 1, 0, 0, 0, 0, 0, 'k'),
 		"op reserved":         emitOp(3, 1, 0, 0, 0, 0, 0, 0),
 		"label without name":  emitOp(1, 0, 0, 0, 1, 0, 0, 0, 'v'),
 		"topic with a key":    emitOp(4, 0, 1, 0, 0, 0, 0, 0, 'k'),
@@ -279,6 +280,7 @@ func FuzzAnswer(f *testing.F) {
 	var b Builder
 	b.SetLabel([]byte("speed"), []byte("1450"))
 	b.CutPayload(2, 3)
+	b.RenameLabel([]byte("speed"), []byte("rpm"))
 	f.Add(b.Bytes(), int64(0))
 	b.Decide(Park, 0, []byte("text"))
 	f.Add(b.Bytes(), LongAnswer(8, 12))

@@ -135,7 +135,8 @@ const (
 	SetPayload                  // value = payload
 	SetTime                     // value = i64, microseconds
 	CutPayload                  // value = u32 offset, u32 length: that part of the record's payload, not copied through the guest
-	lastCode    = CutPayload
+	RenameLabel                 // key = name, value = new name: keeps its place and replaces a label that has the new name; nothing where absent
+	lastCode    = RenameLabel
 )
 
 // Output is one output of an EMIT.
@@ -183,13 +184,13 @@ func ReadOp(b []byte) (op Op, rest []byte, err error) {
 }
 
 func (o *Op) check(reserved byte) string {
-	named := o.Code == SetLabel || o.Code == DeleteLabel
+	named := o.Code == SetLabel || o.Code == DeleteLabel || o.Code == RenameLabel
 	switch {
 	case o.Code == 0 || o.Code > lastCode:
 		return "unknown code " + itoa(uint64(o.Code))
 	case reserved != 0:
 		return "byte 1 is reserved and must be 0"
-	case named && len(o.Key) == 0:
+	case named && len(o.Key) == 0, o.Code == RenameLabel && len(o.Value) == 0:
 		return "a label without a name"
 	case !named && len(o.Key) > 0:
 		return "code " + itoa(uint64(o.Code)) + " has no key"
@@ -199,7 +200,7 @@ func (o *Op) check(reserved byte) string {
 
 func (o *Op) checkValue() string {
 	switch o.Code {
-	case SetLabel, SetType, SetTopic:
+	case SetLabel, SetType, SetTopic, RenameLabel:
 		if len(o.Value) > MaxLabel {
 			return "a value of " + itoa(uint64(len(o.Value))) + " bytes, at most " + itoa(MaxLabel) + " fit"
 		}

@@ -52,12 +52,15 @@ func (b *Builder) Output() {
 // Outputs is the number of outputs so far.
 func (b *Builder) Outputs() int { return b.outputs }
 
-// SetLabel, DeleteLabel, ClearLabels, SetTopic, SetType, SetPayload, SetTime and CutPayload change the output begun last; see Code.
+// SetLabel, DeleteLabel, RenameLabel, ClearLabels, SetTopic, SetType, SetPayload, SetTime and CutPayload change the output begun last; see Code.
 // Without an Output they begin one. All bytes are copied.
 func (b *Builder) SetLabel(name, value []byte) { b.op(SetLabel, name, value) }
 
 // DeleteLabel removes a label.
 func (b *Builder) DeleteLabel(name []byte) { b.op(DeleteLabel, name, nil) }
+
+// RenameLabel gives a label another name.
+func (b *Builder) RenameLabel(name, to []byte) { b.op(RenameLabel, name, to) }
 
 // ClearLabels removes all labels.
 func (b *Builder) ClearLabels() { b.op(ClearLabels, nil, nil) }

@@ -102,12 +102,10 @@ func (c *Chain) Discard(stream string) {
 // item is a record on its way through the chain, and what the module it stands before made of it.
 type item struct {
 	bridge.Message
-	from    int         // index of the record it came from
-	tries   int         // faults of this module on it
-	fault   string      // of the second one: it is not tried again
+	from    int32       // index of the record it came from
+	tries   uint8       // faults of this module on it; after the second it is not tried again
 	verdict abi.Verdict // of this module; Pass and Emit have put their outputs into run.next
 	reason  uint16
-	text    string // of Park
 }
 
 // run is one batch on its way. It is reused, so that a batch allocates nothing.
@@ -135,7 +133,7 @@ func (c *Chain) begin(stream string, rs []bridge.Record, out *bridge.Results) *r
 	r.stream, r.out, r.base = stream, out, len(out.Verdicts)
 	r.entry = append(r.entry[:0], bridge.Entry(stream)...)
 	for i := range rs {
-		r.items = append(r.items, item{Message: bridge.Message{Record: rs[i]}, from: i})
+		r.items = append(r.items, item{Message: bridge.Message{Record: rs[i]}, from: int32(i)})
 		out.Verdicts = append(out.Verdicts, bridge.Verdict{})
 	}
 	return r

@@ -90,6 +90,8 @@ func TestChangesOfAnOutput(t *testing.T) {
 		b.DeleteLabel([]byte("gone"))
 		b.DeleteLabel([]byte("never"))
 		b.SetLabel([]byte("kept"), []byte("new"))
+		b.RenameLabel([]byte("first"), []byte("second"))
+		b.RenameLabel([]byte("absent"), []byte("same"))
 		b.SetTopic([]byte("t/x"))
 		b.SetType([]byte("text/plain"))
 		b.CutPayload(1, 2)
@@ -101,13 +103,13 @@ func TestChangesOfAnOutput(t *testing.T) {
 	g.manifest = "outputs_max = 2"
 	b := newBench(t)
 	c := b.chain(t, testConfig(), nil, nil, answers(g, answer))
-	in := bridge.Record{Time: 0, Labels: labels("gone", "1", "kept", "2", "same", "3"), Payload: []byte("abcd"), ContentType: []byte("was")}
+	in := bridge.Record{Time: 0, Labels: labels("gone", "1", "first", "0", "kept", "2", "same", "3", "second", "4"), Payload: []byte("abcd"), ContentType: []byte("was")}
 	out := apply(t, c, "b/e", []bridge.Record{in})
 	if len(out.Messages) != 2 {
 		t.Fatal(describe(out))
 	}
 	one, two := out.Messages[0], out.Messages[1]
-	if got := text(one.Labels); got != ",kept=new,same=3" {
+	if got := text(one.Labels); got != ",second=0,kept=new,same=3" {
 		t.Errorf("labels: got %s", got)
 	}
 	if string(one.Topic) != "t/x" || string(one.ContentType) != "text/plain" || string(one.Payload) != "bc" || one.Time != 7_000_000 {
@@ -119,7 +121,7 @@ func TestChangesOfAnOutput(t *testing.T) {
 	if len(two.Labels) != 0 || string(two.Payload) != "whole" || string(two.ContentType) != "was" || two.Time != 0 {
 		t.Errorf("the second output is not made from the record: %+v", two)
 	}
-	if got := text(in.Labels); got != ",gone=1,kept=2,same=3" {
+	if got := text(in.Labels); got != ",gone=1,first=0,kept=2,same=3,second=4" {
 		t.Errorf("the input was changed: %s", got)
 	}
 }

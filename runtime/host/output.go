@@ -1,8 +1,6 @@
 package host
 
 import (
-	"slices"
-
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/abi"
 )
@@ -49,11 +47,11 @@ func (s *stage) output(m *bridge.Message, o abi.Output) (bridge.Message, error) 
 		}
 		left = rest
 		switch op.Code {
-		case abi.SetLabel, abi.DeleteLabel, abi.ClearLabels:
+		case abi.SetLabel, abi.DeleteLabel, abi.ClearLabels, abi.RenameLabel:
 			if !own {
 				s.labels, own = append(s.labels[:0], m.Labels...), true
 			}
-			s.change(op)
+			s.change(&op)
 		case abi.SetTopic:
 			made.Topic = s.out.Copy(op.Value)
 		case abi.SetType:
@@ -79,33 +77,56 @@ func (s *stage) output(m *bridge.Message, o abi.Output) (bridge.Message, error) 
 		return made, lie(abi.ExportProcess, "%d bytes follow the last of %d ops", len(left), o.Ops)
 	}
 	if own {
-		made.Labels = s.out.CopyLabels(s.labels)
+		made.Labels = s.out.CopyLabels(compact(s.labels))
 	}
 	return made, nil
 }
 
-// change applies an op to s.labels.
-func (s *stage) change(op abi.Op) {
-	if op.Code == abi.ClearLabels {
+// change applies an op to s.labels. A label that goes leaves a hole, a label without a name: moving the others for each would cost more
+// than all else.
+func (s *stage) change(op *abi.Op) {
+	at := find(s.labels, op.Key)
+	switch {
+	case op.Code == abi.ClearLabels:
 		s.labels = s.labels[:0]
-		return
+	case op.Code == abi.SetLabel && at < 0:
+		s.labels = append(s.labels, bridge.Label{Name: s.out.Copy(op.Key), Value: s.out.Copy(op.Value)})
+	case at < 0:
+	case op.Code == abi.SetLabel:
+		s.labels[at].Value = s.out.Copy(op.Value)
+	case op.Code == abi.DeleteLabel:
+		s.labels[at] = bridge.Label{}
+	case op.Code == abi.RenameLabel:
+		if other := find(s.labels, op.Value); other >= 0 && other != at {
+			s.labels[other] = bridge.Label{}
+		}
+		s.labels[at].Name = s.out.Copy(op.Value)
 	}
-	at := -1
-	for i := range s.labels {
-		if string(s.labels[i].Name) == string(op.Key) {
-			at = i
-			break
+}
+
+// find returns the index of the label of a name, -1 if there is none.
+func find(ls []bridge.Label, name []byte) int {
+	for i := range ls {
+		if string(ls[i].Name) == string(name) && len(name) > 0 {
+			return i
 		}
 	}
-	switch {
-	case op.Code == abi.DeleteLabel && at >= 0:
-		s.labels = slices.Delete(s.labels, at, at+1)
-	case op.Code == abi.DeleteLabel:
-	case at >= 0:
-		s.labels[at].Value = s.out.Copy(op.Value)
-	default:
-		s.labels = append(s.labels, bridge.Label{Name: s.out.Copy(op.Key), Value: s.out.Copy(op.Value)})
+	return -1
+}
+
+// compact closes the holes.
+func compact(ls []bridge.Label) []bridge.Label {
+	n := 0
+	for i := range ls {
+		if len(ls[i].Name) == 0 {
+			continue
+		}
+		if n != i {
+			ls[n] = ls[i]
+		}
+		n++
 	}
+	return ls[:n]
 }
 
 // emitMasked puts the record behind the module with only the labels of the slots in mask.

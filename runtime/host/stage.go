@@ -23,8 +23,9 @@ type stage struct {
 	loaded  bool  // in holds the state that the batch begins with
 	reached int   // items before this one were processed by an instance that is gone: nothing of them is logged or counted again
 	tries   int   // faults that are no single record's: of load, flush and save
-	from    int   // record whose outputs begin at first
+	from    int32 // record whose outputs begin at first
 	first   int
+	texts   map[int]string // of items that are given up or set aside, by their index
 }
 
 // pass takes all items through module l. On error nothing was decided and no instance is left that is ahead of the ledger.
@@ -96,7 +97,7 @@ func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 			return at, retry(context.Cause(ctx))
 		}
 		s.in.muted = at < s.reached
-		if err := s.one(&s.items[at], at == n-1); err != nil {
+		if err := s.one(at); err != nil {
 			return at, err
 		}
 	}
@@ -119,7 +120,7 @@ func (s *stage) blame(at int, f *fault) error {
 	if it.tries++; it.tries < triesPerRecord {
 		return nil
 	}
-	it.fault = f.Error()
+	s.note(at, f.Error())
 	if s.cfg.OnFault == FaultHold {
 		return retry(f)
 	}
@@ -186,16 +187,17 @@ func (s *stage) save() error {
 	return nil
 }
 
-// one has the guest decide on an item.
-func (s *stage) one(it *item, last bool) error {
+// one has the guest decide on item i.
+func (s *stage) one(i int) error {
+	it := &s.items[i]
 	if it.from != s.from {
 		s.from, s.first = it.from, len(s.next)
 	}
-	if it.fault != "" {
-		return s.giveUp(it)
+	if it.tries >= triesPerRecord {
+		return s.giveUp(i)
 	}
 	flags := it.Flags &^ bridge.LastOfBatch
-	if last {
+	if i == len(s.items)-1 {
 		flags |= bridge.LastOfBatch
 	}
 	var begun time.Time
@@ -204,8 +206,9 @@ func (s *stage) one(it *item, last bool) error {
 	}
 	got, err := s.in.decide(&it.Message, flags, s.entry)
 	if u, ok := err.(*unfit); ok {
-		it.fault = u.Error()
-		return s.giveUp(it)
+		it.tries = triesPerRecord
+		s.note(i, u.Error())
+		return s.giveUp(i)
 	}
 	if err != nil {
 		return err
@@ -214,7 +217,7 @@ func (s *stage) one(it *item, last bool) error {
 		s.took.Observe(time.Since(begun))
 	}
 	mark := len(s.next)
-	if err := s.take(it, got); err != nil {
+	if err := s.take(i, got); err != nil {
 		clear(s.next[mark:])
 		s.next = s.next[:mark]
 		return err
@@ -222,25 +225,36 @@ func (s *stage) one(it *item, last bool) error {
 	return nil
 }
 
+// note keeps a text about item i: why it failed, or why it is set aside.
+func (s *stage) note(i int, text string) {
+	if s.texts == nil {
+		s.texts = make(map[int]string)
+	}
+	s.texts[i] = text
+}
+
 // giveUp decides on a record that the module cannot.
-func (s *stage) giveUp(it *item) error {
+func (s *stage) giveUp(i int) error {
+	it := &s.items[i]
 	switch s.cfg.OnFault {
 	case FaultHold:
-		return fmt.Errorf("%s: %w", it.fault, bridge.ErrRetry)
+		return fmt.Errorf("%s: %w", s.texts[i], bridge.ErrRetry)
 	case FaultPass:
 		it.verdict = abi.Pass
 		s.next = append(s.next, item{Message: it.Message, from: it.from})
 	case FaultDrop:
 		it.verdict, it.reason = abi.Drop, faultReason
 	default:
-		it.verdict, it.text = abi.Park, it.fault
+		it.verdict = abi.Park
 	}
 	return nil
 }
 
-// take notes an answer and puts the outputs into s.next.
-func (s *stage) take(it *item, got abi.Returned) error {
-	it.verdict, it.reason, it.text = got.Verdict, got.Reason, ""
+// take notes the answer to item i and puts the outputs into s.next.
+func (s *stage) take(i int, got abi.Returned) error {
+	it := &s.items[i]
+	it.verdict, it.reason = got.Verdict, got.Reason
+	var text []byte
 	if !got.Short {
 		e, err := s.read(abi.ExportProcess, got)
 		if err != nil {
@@ -251,7 +265,7 @@ func (s *stage) take(it *item, got abi.Returned) error {
 		case abi.Emit:
 			return s.emit(it, e)
 		case abi.Park, abi.Retry:
-			it.text = string(e.Body[:min(len(e.Body), abi.MaxText)])
+			text = e.Body[:min(len(e.Body), abi.MaxText)]
 		}
 	}
 	switch it.verdict {
@@ -259,8 +273,10 @@ func (s *stage) take(it *item, got abi.Returned) error {
 		s.next = append(s.next, item{Message: it.Message, from: it.from})
 	case abi.Emit:
 		return s.emitMasked(it, got.Mask)
+	case abi.Park:
+		s.note(i, string(text))
 	case abi.Retry:
-		return fmt.Errorf("it asks for the batch again: %q: %w", it.text, bridge.ErrRetry)
+		return fmt.Errorf("it asks for the batch again: %q: %w", text, bridge.ErrRetry)
 	}
 	return nil
 }
@@ -332,7 +348,7 @@ func (s *stage) settle() {
 		case abi.Absorb:
 			s.decided(it, bridge.Absorbed)
 		case abi.Park:
-			s.out.Parked = append(s.out.Parked, bridge.Parking{Message: it.Message, Module: s.name, SHA256: s.sha256, Reason: it.text})
+			s.out.Parked = append(s.out.Parked, bridge.Parking{Message: it.Message, Module: s.name, SHA256: s.sha256, Reason: s.texts[i]})
 			s.decided(it, bridge.Parked)
 		}
 	}
@@ -341,7 +357,7 @@ func (s *stage) settle() {
 // decided notes what became of an item. A record that a module had split keeps the weightiest of its parts' verdicts; if any part comes out
 // at the end, finish calls it passed.
 func (s *stage) decided(it *item, kind bridge.Kind) {
-	if v := &s.out.Verdicts[s.base+it.from]; kind > v.Kind {
+	if v := &s.out.Verdicts[s.base+int(it.from)]; kind > v.Kind {
 		*v = bridge.Verdict{Kind: kind, Module: s.index, Reason: it.reason}
 	}
 }

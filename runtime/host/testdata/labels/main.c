@@ -15,10 +15,7 @@ static const char *init(sluice_text config) {
 static int64_t process(const uint8_t *r) {
     if (!sluice_is(sluice_slot(r, 0), "true")) return sluice_drop(0);
     for (uint32_t i = 1; i < 4; i++) {
-        sluice_text v = sluice_slot(r, i);
-        if (!v.p) continue;
-        sluice_delete_label(names[i]);
-        sluice_set_label(to[i], v);
+        if (sluice_slot(r, i).p) sluice_op(9, names[i], to[i]);
     }
     return sluice_emit();
 }

@@ -30,9 +30,8 @@ func (filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
 		return sluice.Drop(0)
 	}
 	for i := 1; i < len(names); i++ {
-		if v := r.Slot(i); v != nil {
-			out.DeleteLabel(names[i])
-			out.SetLabel(to[i], v)
+		if r.Slot(i) != nil {
+			out.RenameLabel(names[i], to[i])
 		}
 	}
 	return out.Emit()
