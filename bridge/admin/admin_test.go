@@ -26,7 +26,7 @@ func (f fixed) Status() Status {
 		Ledger:    Ledger{Bytes: 10, Quota: 100, Parked: 2},
 		Inputs:    []Input{{Name: "edge", GapsOpen: 3}},
 		Pipelines: []Pipeline{{Name: "vibration"}},
-		Modules:   []Module{{Name: "stable", SHA256: "00ff"}},
+		Modules:   []Module{{Name: "stable", SHA256: "00ff", Tallies: map[string]Tally{"bursts\xff": {Sum: 3}}}},
 		Remotes:   []Remote{{Name: "hono", Connected: 1, Connections: 2, InFlight: 4, Backlog: Backlog{Records: 5, Bytes: 6, OldestSeconds: 7}}},
 	}
 }
@@ -90,6 +90,8 @@ func TestMetrics(t *testing.T) {
 		`sluice_module_fuel{module="stable"} 1000`,
 		`sluice_module_traps_total{module="stable"} 1`,
 		`sluice_module_drops_total{module="stable",reason="slow"} 2`,
+		`sluice_module_tally{module="stable",reason="bursts?"} 3`,
+		`sluice_given_up_total{remote="hono"} 0`,
 		`sluice_config_last_reload_successful 0`,
 		`sluice_build_info{goversion="go`,
 		`sluice_gaps_open 3`,

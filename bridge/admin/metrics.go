@@ -37,7 +37,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	e := emitter{ch}
 	c.pipelines(e, s)
 	c.remotes(e, s)
-	c.modules(e)
+	c.modules(e, s)
 	c.ledger(e, s)
 	e.gauge("build_info", "1, labelled with what was built.", 1, "version", s.Version, "goversion", runtime.Version())
 	e.gauge("config_last_reload_successful", "1 unless the last reload was refused.", truth(!s.LastReloadFailed))
@@ -71,6 +71,7 @@ func (c collector) remotes(e emitter, s Status) {
 		e.counter("records_delivered_total", "Messages that the far end has acknowledged.", r.Delivered, "remote", r.Name)
 		e.counter("possible_duplicate_total", "Messages sent again without knowing whether they had arrived.", r.PossibleDuplicates, "remote", r.Name)
 		e.parked(r.Parked, "", r.Name)
+		e.counter("given_up_total", "Messages whose pipeline the configuration no longer has.", r.GivenUp, "remote", r.Name)
 		e.gauge("backlog_records", "Messages that wait to be delivered.", float64(r.Backlog.Records), "remote", r.Name)
 		e.gauge("backlog_bytes", "Bytes of the messages that wait to be delivered.", float64(r.Backlog.Bytes), "remote", r.Name)
 		e.gauge("backlog_oldest_age_seconds", "How long the oldest message has waited.", r.Backlog.OldestSeconds, "remote", r.Name)
@@ -84,7 +85,7 @@ func (c collector) remotes(e emitter, s Status) {
 	e.histogram("delivery_latency_seconds", "From the ledger's write to the far end's acknowledgement.", &c.metrics.DeliveryLatency)
 }
 
-func (c collector) modules(e emitter) {
+func (c collector) modules(e emitter, s Status) {
 	c.metrics.ModuleCall.Each(func(name string, h *bridge.Histogram) {
 		e.histogram("module_call_seconds", "Calls into a module, one in 64.", h, "module", name)
 	})
@@ -98,6 +99,12 @@ func (c collector) modules(e emitter) {
 	c.metrics.ModuleTraps.Each(func(name string, n int64) {
 		e.counter("module_traps_total", "Calls that ended in a trap or without fuel.", n, "module", name)
 	})
+	for _, m := range s.Modules {
+		for name, tally := range m.Tallies {
+			e.gauge("module_tally", "What a module counts under a name of its own, or the sum of what it observes.", tally.Sum,
+				"module", m.Name, "reason", strings.ToValidUTF8(name, "?"))
+		}
+	}
 }
 
 func (c collector) ledger(e emitter, s Status) {

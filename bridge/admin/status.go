@@ -55,10 +55,20 @@ type Input struct {
 	Kind             string     `json:"kind"`
 	Listen           string     `json:"listen,omitempty"`
 	GapsOpen         int        `json:"gaps_open"`
+	Gaps             []Gap      `json:"gaps"`       // the oldest of them
 	Reconciles       bool       `json:"reconciles"` // an edge store is asked for what is missing
 	LastReconcile    *time.Time `json:"last_reconcile,omitempty"`
 	ReconcileMissing int64      `json:"reconcile_missing"` // (counted)
 	LastError        string     `json:"last_error,omitempty"`
+}
+
+// Gap is a range of a stream's time that its sender has forgotten and a reconciler still has to fetch.
+type Gap struct {
+	Stream string    `json:"stream"`
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Reason string    `json:"reason"`
+	Noted  time.Time `json:"noted"`
 }
 
 // Pipeline is what was decided on its records.
@@ -75,12 +85,22 @@ type Pipeline struct {
 
 // Module is what a module's calls cost and how often they failed.
 type Module struct {
-	Name   string           `json:"name"`
-	SHA256 string           `json:"sha256"`
-	Calls  Latency          `json:"calls"` // (counted) of a sample
-	Fuel   int64            `json:"fuel"`  // (counted)
-	Traps  int64            `json:"traps"` // (counted)
-	Drops  map[string]int64 `json:"drops"` // (counted) records dropped, by reason
+	Name    string           `json:"name"`
+	SHA256  string           `json:"sha256"`
+	Calls   Latency          `json:"calls"`   // (counted) of a sample
+	Fuel    int64            `json:"fuel"`    // (counted)
+	Traps   int64            `json:"traps"`   // (counted)
+	Drops   map[string]int64 `json:"drops"`   // (counted) records dropped, by reason
+	Tallies map[string]Tally `json:"tallies"` // what the module itself counts
+}
+
+// Tally is what a module counted, or observed, under a name of its own.
+type Tally struct {
+	Observed bool    `json:"observed"` // else counted, and only Sum means something
+	N        int64   `json:"n"`
+	Sum      float64 `json:"sum"`
+	Low      float64 `json:"low"`
+	High     float64 `json:"high"`
 }
 
 // Remote is where messages go.
@@ -94,6 +114,7 @@ type Remote struct {
 	Delivered          int64   `json:"delivered"`           // (counted)
 	PossibleDuplicates int64   `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
 	Parked             int64   `json:"parked"`              // (counted) refused by the far end
+	GivenUp            int64   `json:"given_up"`            // messages of pipelines that the configuration no longer has
 	LastError          string  `json:"last_error,omitempty"`
 	Note               string  `json:"note,omitempty"` // for people: what bounds its speed, what it waits for
 }

@@ -32,11 +32,17 @@ func (g *gate) Status() admin.Status {
 		s.Pipelines = append(s.Pipelines, admin.Pipeline{Name: name, Inputs: p.Inputs, Modules: p.Modules, Remotes: p.to()})
 	}
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
-		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: modules[name].SHA256()})
+		tallies := make(map[string]admin.Tally)
+		for what, t := range modules[name].Tallies() {
+			tallies[what] = admin.Tally(t)
+		}
+		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: modules[name].SHA256(), Tallies: tallies})
 	}
 	s.Inputs = g.inputStatus()
 	for _, r := range g.remotes {
-		s.Remotes = append(s.Remotes, r.status(stats.Backlog))
+		x := r.status(stats.Backlog)
+		x.GivenUp = stats.GivenUp[r.name]
+		s.Remotes = append(s.Remotes, x)
 	}
 	return s
 }
@@ -55,14 +61,22 @@ func (g *gate) checks() []admin.Check {
 	return all
 }
 
+// maxGaps is how many are listed; all are counted.
+const maxGaps = 100
+
 func (g *gate) inputStatus() []admin.Input {
 	gaps, err := g.store.OpenGaps()
 	var all []admin.Input
 	for _, in := range g.inputs {
-		s := admin.Input{Name: in.name, Kind: "replication", Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil}
+		s := admin.Input{Name: in.name, Kind: "replication", Gaps: []admin.Gap{}, Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil}
 		for _, gap := range gaps {
-			if in.bucket == "*" || in.bucket == bridge.Bucket(gap.Stream) {
-				s.GapsOpen++
+			if in.bucket != "*" && in.bucket != bridge.Bucket(gap.Stream) {
+				continue
+			}
+			if s.GapsOpen++; s.GapsOpen <= maxGaps {
+				s.Gaps = append(s.Gaps, admin.Gap{
+					Stream: gap.Stream, From: time.UnixMicro(gap.From).UTC(), To: time.UnixMicro(gap.To).UTC(), Reason: gap.Reason, Noted: gap.Noted,
+				})
 			}
 		}
 		if err != nil {

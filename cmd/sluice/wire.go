@@ -305,6 +305,9 @@ func (g *gate) run(ctx context.Context, more ...part) error {
 			stages[0] = append(stages[0], part{"reconciler of " + in.name, in.reconciler.Run})
 		}
 	}
+	if g.store.Restored() != "" {
+		stages[0] = append(stages[0], part{"recovery", g.recover})
+	}
 	for _, r := range g.remotes {
 		stages[1] = append(stages[1], part{"remote " + r.name, func(ctx context.Context) error { return r.mqtt.Run(ctx, r.outbox) }})
 	}
@@ -314,6 +317,29 @@ func (g *gate) run(ctx context.Context, more ...part) error {
 	stop := context.AfterFunc(ctx, func() { g.stopping.Store(true) })
 	defer stop()
 	return runStages(ctx, stages)
+}
+
+// recoverAgain is the wait between two tries to reconcile after an old copy of the ledger was put back.
+const recoverAgain = 10 * time.Second
+
+// recover fetches what an old copy of the ledger does not know of, from every input that has a source, and then calls the ledger whole. Where an
+// input has none, the ledger stays marked as an old copy: it is one.
+func (g *gate) recover(ctx context.Context) error {
+	for _, in := range g.inputs {
+		for in.reconciler == nil || in.reconciler.Pass(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(recoverAgain):
+			}
+		}
+	}
+	if err := g.store.ClearRestored(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("call the ledger whole: %w", err)
+	}
+	g.log.Info("everything that the old copy of the ledger lacked and the edge stores have is fetched")
+	<-ctx.Done()
+	return nil
 }
 
 // page is the address of the status page, empty where there is none.
