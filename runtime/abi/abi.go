@@ -112,6 +112,7 @@ type Status = int32
 func u16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }
 
 func u32(b []byte) uint32 {
+	_ = b[3]
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
@@ -123,7 +124,11 @@ func put32(b []byte, v uint32) {
 	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
 }
 
-func put64(b []byte, v uint64) { put32(b, uint32(v)); put32(b[4:], uint32(v>>32)) }
+func put64(b []byte, v uint64) {
+	_ = b[7] // one bounds check, one store
+	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
+	b[4], b[5], b[6], b[7] = byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56)
+}
 
 func itoa(v uint64) string {
 	var b [20]byte

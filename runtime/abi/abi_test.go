@@ -163,9 +163,9 @@ func walk(e Entry) (ops []Op, err error) {
 		if o, body, err = ReadOutput(body); err != nil {
 			return ops, err
 		}
-		for left := o.Body; o.Ops > 0; o.Ops-- {
+		for range o.Ops {
 			var op Op
-			if op, left, err = ReadOp(left); err != nil {
+			if err = o.Next(&op); err != nil {
 				return ops, err
 			}
 			ops = append(ops, op)
@@ -354,7 +354,8 @@ func TestNothingIsAllocatedForARecord(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, _, _ := ReadOutput(e.Body)
-		if op, _, err := ReadOp(o.Body); err != nil || op.Code != SetLabel {
+		var op Op
+		if err := o.Next(&op); err != nil || op.Code != SetLabel {
 			t.Fatal(err)
 		}
 	})

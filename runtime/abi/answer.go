@@ -142,7 +142,7 @@ const (
 // Output is one output of an EMIT.
 type Output struct {
 	Ops  int    // number of ops in Body
-	Body []byte // a view of the answer
+	Body []byte // what Next has not read yet, a view of the answer
 }
 
 // ReadOutput reads the output at the start of b and returns what follows it.
@@ -166,21 +166,31 @@ type Op struct {
 	Key, Value []byte
 }
 
-// ReadOp reads the op at the start of b, checks it and returns what follows it.
-func ReadOp(b []byte) (op Op, rest []byte, err error) {
+// Next takes the next op off o's Body into op and checks it. There are as many as o.Ops says: the caller counts, and sees to it that
+// nothing is left.
+func (o *Output) Next(op *Op) error {
+	b := o.Body
 	if len(b) < opHead {
-		return op, nil, short("op", 0, opHead, len(b))
+		return short("op", 0, opHead, len(b))
 	}
-	k, v := uint64(u16(b[2:])), uint64(u32(b[4:]))
-	if k+v > uint64(len(b)-opHead) {
-		return op, nil, short("op's key and value", opHead, int(k+v), len(b)-opHead)
+	k, v := int(u16(b[2:])), int(u32(b[4:]))
+	if uint64(k)+uint64(v) > uint64(len(b)-opHead) {
+		return short("op's key and value", opHead, k+v, len(b)-opHead)
 	}
-	end := opHead + k + v
-	op = Op{Code: Code(b[0]), Key: b[opHead : opHead+k : opHead+k], Value: b[opHead+k : end : end]}
+	middle, end := opHead+k, opHead+k+v
+	op.Code, op.Key, op.Value = Code(b[0]), b[opHead:middle:middle], b[middle:end:end]
+	o.Body = b[end:]
 	if why := op.check(b[1]); why != "" {
-		return Op{}, nil, &FormatError{"op", 0, why}
+		return &FormatError{"op", 0, why}
 	}
-	return op, b[end:], nil
+	return nil
+}
+
+// ReadOp reads the op at the start of b and returns what follows it.
+func ReadOp(b []byte) (op Op, rest []byte, err error) {
+	o := Output{Body: b}
+	err = o.Next(&op)
+	return op, o.Body, err
 }
 
 func (o *Op) check(reserved byte) string {

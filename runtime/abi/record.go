@@ -54,19 +54,21 @@ func (f *Fields) headSize() int {
 // PutRecord writes f at the start of dst and returns its total. It fails where dst is too small, or where the head does not fit the
 // format (MaxHead): such a record can reach no guest.
 func PutRecord(dst []byte, f *Fields) (int, error) {
-	head, total := f.headSize(), f.Size()
+	head := f.headSize()
+	total, payload := head, 0
+	if len(f.Payload) > 0 {
+		payload = align8(head)
+		total = payload + len(f.Payload)
+	}
 	if head > MaxHead {
 		return 0, &FormatError{"record", 0, "labels and names take " + itoa(uint64(head)) + " bytes, at most " + itoa(MaxHead) + " fit"}
 	}
 	if total > len(dst) {
 		return 0, short("record", 0, total, len(dst))
 	}
-	put32(dst, uint32(total))
-	put16(dst[4:], f.Flags)
-	put16(dst[6:], uint16(len(f.Slots)))
+	put64(dst, uint64(total)|uint64(f.Flags)<<32|uint64(len(f.Slots))<<48)
 	put64(dst[8:], uint64(f.Time))
-	put32(dst[16:], uint32(f.PayloadLen))
-	put32(dst[20:], 0)
+	put64(dst[16:], uint64(uint32(f.PayloadLen))|uint64(payload)<<32)
 	at := recordHead + slotSize*len(f.Slots)
 	at = putRef(dst, 24, at, f.ContentType)
 	at = putRef(dst, 28, at, f.Entry)
@@ -77,19 +79,16 @@ func PutRecord(dst []byte, f *Fields) (int, error) {
 		}
 		at = putRef(dst, recordHead+slotSize*i, at, s)
 	}
-	if len(f.Payload) > 0 {
-		end := align8(at)
-		clear(dst[at:end])
-		put32(dst[20:], uint32(end))
-		copy(dst[end:], f.Payload)
+	if payload > 0 {
+		clear(dst[at:payload])
+		copy(dst[payload:], f.Payload)
 	}
 	return total, nil
 }
 
 // putRef writes b at dst[at:] and where that is at dst[ref:]. It returns the end of b.
 func putRef(dst []byte, ref, at int, b []byte) int {
-	put16(dst[ref:], uint16(at))
-	put16(dst[ref+2:], uint16(len(b)))
+	put32(dst[ref:], uint32(at)|uint32(len(b))<<16)
 	return at + copy(dst[at:], b)
 }
 

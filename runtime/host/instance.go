@@ -213,8 +213,10 @@ func (in *instance) decide(r *bridge.Message, flags bridge.Flags, entry []byte) 
 	if most := in.m.payload; most >= 0 {
 		f.Payload = r.Payload[:min(most, len(r.Payload))]
 	}
-	if err := in.room(f.Size()); err != nil {
-		return abi.Returned{}, err
+	if n := f.Size(); n > int(in.size) {
+		if err := in.room(n); err != nil {
+			return abi.Returned{}, err
+		}
 	}
 	view, _ := in.memory.Read(in.buffer, in.size)
 	n, err := abi.PutRecord(view, f)

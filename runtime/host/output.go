@@ -23,11 +23,10 @@ func (s *stage) emit(it *item, e abi.Entry) error {
 			return &fault{doing: abi.ExportProcess, err: err}
 		}
 		body = rest
-		m, err := s.output(&it.Message, o)
-		if err != nil {
+		s.next = append(s.next, item{Message: it.Message, from: it.from})
+		if err := s.output(&s.next[len(s.next)-1].Message, &o); err != nil {
 			return err
 		}
-		s.next = append(s.next, item{Message: m, from: it.from})
 	}
 	if len(body) > 0 {
 		return lie(abi.ExportProcess, "%d bytes follow the last of %d outputs", len(body), e.Reason)
@@ -35,17 +34,15 @@ func (s *stage) emit(it *item, e abi.Entry) error {
 	return nil
 }
 
-// output is record m with the changes of o.
-func (s *stage) output(m *bridge.Message, o abi.Output) (bridge.Message, error) {
-	made := *m
-	own := false // made's labels are in s.labels
-	left := o.Body
+// output applies the changes of o to m, which is the record yet.
+func (s *stage) output(m *bridge.Message, o *abi.Output) error {
+	var op abi.Op
+	payload := m.Payload
+	own := false // m's labels are in s.labels
 	for range o.Ops {
-		op, rest, err := abi.ReadOp(left)
-		if err != nil {
-			return made, &fault{doing: abi.ExportProcess, err: err}
+		if err := o.Next(&op); err != nil {
+			return &fault{doing: abi.ExportProcess, err: err}
 		}
-		left = rest
 		switch op.Code {
 		case abi.SetLabel, abi.DeleteLabel, abi.ClearLabels, abi.RenameLabel:
 			if !own {
@@ -53,33 +50,33 @@ func (s *stage) output(m *bridge.Message, o abi.Output) (bridge.Message, error) 
 			}
 			s.change(&op)
 		case abi.SetTopic:
-			made.Topic = s.out.Copy(op.Value)
+			m.Topic = s.out.Copy(op.Value)
 		case abi.SetType:
-			made.ContentType = s.out.Copy(op.Value)
+			m.ContentType = s.out.Copy(op.Value)
 		case abi.SetPayload:
-			made.Payload = s.out.Copy(op.Value)
+			m.Payload = s.out.Copy(op.Value)
 		case abi.CutPayload:
-			part, ok := op.Cut(m.Payload)
+			part, ok := op.Cut(payload)
 			if !ok {
-				return made, lie(abi.ExportProcess, "a part outside the payload of %d bytes", len(m.Payload))
+				return lie(abi.ExportProcess, "a part outside the payload of %d bytes", len(payload))
 			}
-			made.Payload = part
+			m.Payload = part
 		case abi.SetTime:
 			t := op.Time()
 			if t <= -maxTime || t >= maxTime {
-				return made, lie(abi.ExportProcess, "time %d, want less than 1<<61", t)
+				return lie(abi.ExportProcess, "time %d, want less than 1<<61", t)
 			}
-			made.Shift += t - made.Time
-			made.Time = t
+			m.Shift += t - m.Time
+			m.Time = t
 		}
 	}
-	if len(left) > 0 {
-		return made, lie(abi.ExportProcess, "%d bytes follow the last of %d ops", len(left), o.Ops)
+	if len(o.Body) > 0 {
+		return lie(abi.ExportProcess, "%d bytes follow the last of %d ops", len(o.Body), o.Ops)
 	}
 	if own {
-		made.Labels = s.out.CopyLabels(compact(s.labels))
+		m.Labels = s.out.CopyLabels(compact(s.labels))
 	}
-	return made, nil
+	return nil
 }
 
 // change applies an op to s.labels. A label that goes leaves a hole, a label without a name: moving the others for each would cost more
