@@ -29,23 +29,41 @@ const (
 	insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
 )
 
-// fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. It returns how many records the
-// source had in the range. The caller holds the stream's lock.
-func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found int, err error) {
+// tally is what a comparison found in the source.
+type tally struct {
+	records   int
+	oversized int   // of them, those over max_record
+	first     int64 // time of the first
+}
+
+func (t *tally) add(items []item, maxRecord int64) {
+	if t.records == 0 && len(items) > 0 {
+		t.first = items[0].time
+	}
+	t.records += len(items)
+	for i := range items {
+		if items[i].size > maxRecord {
+			t.oversized++
+		}
+	}
+}
+
+// fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the stream's lock.
+func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally, err error) {
 	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
 	if e.bounded && e.upTo < math.MaxInt64 {
 		q.Stop = e.upTo + 1
 	}
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	for {
 		more, err := c.next(ctx, nil)
 		if err != nil || !more {
 			return found, err
 		}
-		found += len(c.page.items)
+		found.add(c.page.items, r.maxRecord)
 		runs, err := r.missing(ctx, e, c.page.items)
 		if err != nil {
 			return found, err
@@ -125,7 +143,10 @@ func (r *Reconciler) take(ctx context.Context, t *task, e errand, want run) erro
 func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *head, body io.Reader) (int, error) {
 	l := lease{budget: r.budget}
 	defer l.free()
-	p := payload{ctx: ctx, lease: &l, maxBody: r.maxBody}
+	// A deadline, so that several pages that wait for each other's memory are parted.
+	wait, cancel := context.WithTimeout(ctx, insistTime)
+	defer cancel()
+	p := payload{ctx: wait, lease: &l, maxBody: r.maxBody}
 	rs, err := p.pick(body, h, func(it *item) bool {
 		_, ok := slices.BinarySearch(want, it.time)
 		return ok && it.size <= r.maxRecord
@@ -169,7 +190,7 @@ func retry(ctx context.Context, stop <-chan struct{}, f func() error) error {
 	}
 }
 
-// evicted says what was in the edge store a moment ago and is not any more: a gap that is closed at once, as a durable trace.
+// evicted notes what was in the edge store a moment ago and is not any more.
 func (r *Reconciler) evicted(ctx context.Context, stream string, want run, n int) error {
 	g := bridge.Gap{
 		Stream: stream, From: want[0], To: want[len(want)-1], Noted: time.Now(),

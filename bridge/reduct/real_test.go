@@ -74,11 +74,12 @@ func (s *store) start(bin string) {
 		s.t.Fatalf("start reductstore: %v", err)
 	}
 	eventually(s.t, "reductstore answers", func() bool {
-		resp, err := http.Get(s.url + "/api/v1/alive")
-		if err == nil {
-			_ = resp.Body.Close()
+		resp, err := http.Get(s.url + "/api/v1/list") // /alive answers while the buckets are still being loaded
+		if err != nil {
+			return false
 		}
-		return err == nil
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
 	})
 }
 

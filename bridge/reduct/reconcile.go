@@ -36,7 +36,7 @@ type Mind struct {
 const settlers = 4
 
 // Reconciler asks the edge store for what its replication task selects and the ledger has not seen, and takes that in. It is the Holder of
-// the Target beside it. It has at most settlers+1 requests to the store in progress, and one page (8 MB and a record) in memory for each.
+// the Target beside it. It has at most settlers+1 requests to the store in progress, and max_memory for the payloads of all of them.
 type Reconciler struct {
 	cfg       Source
 	maxRecord int64
@@ -60,6 +60,8 @@ type course struct {
 	job     *job          // the settling that waits or runs; guarded by Reconciler.mu
 	ahead   int64         // newest record the source had at the pass before; guarded by lock
 	known   bool          // ahead is set; guarded by lock
+
+	hopeless map[int64]bool // open gaps, by ID, that were tried and cannot be made whole; guarded by lock
 }
 
 // NewReconciler returns the reconciler of an input whose source is configured; cfg must have been validated.
@@ -69,7 +71,7 @@ func NewReconciler(cfg Config, m Mind) *Reconciler {
 	}
 	return &Reconciler{
 		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), mind: m,
-		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxBody) * 2 * (settlers + 1)), loud: &loud{log: m.Log},
+		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxMemory)), loud: &loud{log: m.Log},
 		jobs: make(chan *job, 64), streams: make(map[string]*course),
 	}
 }
@@ -196,38 +198,63 @@ func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
 	slices.Sort(streams)
 	var errs []error
 	for _, stream := range slices.Compact(streams) {
-		errs = append(errs, r.locked(ctx, stream, func(*course) error { return r.closeGaps(ctx, t, stream) }))
+		errs = append(errs, r.locked(ctx, stream, func(c *course) error { return r.closeGaps(ctx, t, c, stream) }))
 	}
 	return errors.Join(errs...)
 }
 
-// closeGaps fetches what the gaps of a stream say is missing and closes them. The caller holds the stream's lock.
-func (r *Reconciler) closeGaps(ctx context.Context, t *task, stream string) error {
+// closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays open as the
+// durable trace of what is missing, but no longer holds the stream. The caller holds the stream's lock.
+func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string) error {
 	open, err := r.mind.Gaps.OpenGaps()
 	if err != nil {
 		return fmt.Errorf("list gaps: %w", err)
 	}
-	entry, ours := t.entry(stream)
 	for _, g := range open {
-		if g.Stream != stream {
+		if g.Stream != stream || c.hopeless[g.ID] {
 			continue
 		}
-		if !ours || len(t.stateful) > 0 {
-			r.loud.warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
-			continue
-		}
-		found, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: g.From, upTo: g.To, bounded: true})
+		whole, err := r.refill(ctx, t, g)
 		if err != nil {
 			return err
+		}
+		if !whole {
+			if c.hopeless == nil {
+				c.hopeless = make(map[int64]bool)
+			}
+			c.hopeless[g.ID] = true
+			r.mind.Log.Warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
+			continue
 		}
 		if err := r.mind.Gaps.CloseGap(ctx, g.ID); err != nil {
 			return fmt.Errorf("close gap %d of %s: %w", g.ID, stream, err)
 		}
-		if found == 0 {
-			r.mind.Log.Warn("a gap is closed, but the edge store has nothing of it any more", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
-		}
 	}
 	return nil
+}
+
+// refill fetches what is there of a gap and reports whether the gap can be closed. What the edge store has evicted of its beginning becomes a
+// gap of its own.
+func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (whole bool, err error) {
+	entry, ours := t.entry(g.Stream)
+	if !ours || len(t.stateful) > 0 {
+		return false, nil
+	}
+	found, err := r.fetch(ctx, t, errand{entry: entry, stream: g.Stream, from: g.From, upTo: g.To, bounded: true})
+	if err != nil {
+		return false, err
+	}
+	if found.records == 0 || found.oversized > 0 {
+		return false, nil
+	}
+	if known := g.From > 0; known && found.first > g.From {
+		rest := bridge.Gap{Stream: g.Stream, From: g.From, To: found.first - 1, Noted: time.Now(),
+			Reason: "evicted from the edge store before it was fetched; " + g.Reason}
+		if err := r.mind.Gaps.NoteGap(ctx, rest); err != nil {
+			return false, fmt.Errorf("note a gap of %s: %w", g.Stream, err)
+		}
+	}
+	return true, nil
 }
 
 // course returns what is known of a stream.

@@ -118,8 +118,8 @@ func (r *Reconciler) settle(ctx context.Context, j *job) (late bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	err = r.locked(ctx, j.stream, func(*course) error {
-		if err := r.closeGaps(ctx, t, j.stream); err != nil {
+	err = r.locked(ctx, j.stream, func(c *course) error {
+		if err := r.closeGaps(ctx, t, c, j.stream); err != nil {
 			return err
 		}
 		entry, ours := t.entry(j.stream)
