@@ -147,30 +147,92 @@ func readTree(t *testing.T, tree fs.FS) (sources []*source, faults []string) {
 
 const rulesFile = "bridge/INVARIANTS.md"
 
-func readRules(t *testing.T, tree fs.FS) []string {
+func readRules(t *testing.T, tree fs.FS) []int {
 	b, err := fs.ReadFile(tree, rulesFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rules []string
+	var rules []int
 	for _, m := range regexp.MustCompile(`(?m)^(\d+)\. `).FindAllSubmatch(b, -1) {
-		rules = append(rules, string(m[1]))
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, n)
 	}
 	return rules
 }
 
-// citation is "rule 3", or "rule 3 of FILE": only those of INVARIANTS.md are looked up.
-var citation = regexp.MustCompile(`\b[Rr]ule (\d+)\b(?: of (\w+\.md))?`)
+// citation is "rule 3", "rules 1, 5 and 7 to 14", or "rule 3 of FILE": only those of INVARIANTS.md are looked up.
+var citation = regexp.MustCompile(`\b[Rr]ules? (\d+(?:(?:, | and | to )\d+)*)\b(?: of (\w+\.md))?`)
 
-func checkRules(s *source, rules []string) (faults []string) {
+// cited lists the rules that a line names.
+func cited(line string) (rules []int) {
+	for _, m := range citation.FindAllStringSubmatch(line, -1) {
+		if m[2] != "" && m[2] != "INVARIANTS.md" {
+			continue
+		}
+		to := false
+		for _, word := range strings.Fields(strings.ReplaceAll(m[1], ",", "")) {
+			n, err := strconv.Atoi(word)
+			if err != nil {
+				to = word == "to"
+				continue
+			}
+			for to && rules[len(rules)-1] < min(n, 100)-1 {
+				rules = append(rules, rules[len(rules)-1]+1)
+			}
+			rules, to = append(rules, n), false
+		}
+	}
+	return rules
+}
+
+func checkRules(s *source, rules []int) (faults []string) {
 	for i, line := range strings.Split(s.text, "\n") {
-		for _, m := range citation.FindAllStringSubmatch(line, -1) {
-			if (m[2] == "" || m[2] == "INVARIANTS.md") && !slices.Contains(rules, m[1]) && s.path != "tests/layout_test.go" {
-				faults = append(faults, s.path+":"+strconv.Itoa(i+1)+": rule "+m[1]+" does not exist")
+		for _, rule := range cited(line) {
+			if !slices.Contains(rules, rule) && s.path != thisFile {
+				faults = append(faults, s.path+":"+strconv.Itoa(i+1)+": rule "+strconv.Itoa(rule)+" does not exist")
 			}
 		}
 	}
 	return faults
+}
+
+const thisFile = "tests/layout_test.go"
+
+func TestCited(t *testing.T) {
+	tests := []struct {
+		line string
+		want []int
+	}{
+		{"no such thing", nil}, {"rule 3 of INVARIANTS.md, and rule 4", []int{3, 4}}, {"Rules 1, 5, 7 to 9 and 11: x", []int{1, 5, 7, 8, 9, 11}},
+		{"rule 5 of DESIGN.md", nil}, {"the rules 2 and 3 (rule 1)", []int{2, 3, 1}}, {"rules 1 to 999999999", nil},
+	}
+	for _, tt := range tests {
+		if got := cited(tt.line); tt.want != nil && !slices.Equal(got, tt.want) || len(got) > 200 {
+			t.Errorf("%q: got %v, want %v", tt.line, got, tt.want)
+		}
+	}
+}
+
+// TestEveryRuleIsCited: a rule that no test names is a wish.
+func TestEveryRuleIsCited(t *testing.T) {
+	tree := os.DirFS("..")
+	sources, _ := readTree(t, tree)
+	var named []int
+	for _, s := range sources {
+		if s.test && s.path != thisFile {
+			for line := range strings.Lines(s.text) {
+				named = append(named, cited(line)...)
+			}
+		}
+	}
+	for _, rule := range readRules(t, tree) {
+		if !slices.Contains(named, rule) {
+			t.Errorf("rule %d is cited by no test", rule)
+		}
+	}
 }
 
 // allowed says which of our own packages a directory may import, and whether others' too.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/BurntSushi/toml"
+
 	"github.com/sluicebridge/sluice/bridge/config"
 )
 
@@ -209,4 +211,19 @@ func writeConfig(t *testing.T, text string, args ...any) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestPrintIsAConfiguration: what `config print` writes is the same configuration again.
+func TestPrintIsAConfiguration(t *testing.T) {
+	for _, text := range []string{example, small} {
+		f := decode(t, text)
+		var printed strings.Builder
+		if err := toml.NewEncoder(&printed).Encode(config.Plain(&f)); err != nil {
+			t.Fatal(err)
+		}
+		again := decode(t, printed.String())
+		if f.hash() != again.hash() {
+			t.Errorf("differs in %v", differences("", config.Plain(&f), config.Plain(&again)))
+		}
+	}
 }
