@@ -39,8 +39,9 @@ var marks = [...]string{
 	session.SessionLost: "session-lost", session.SentBefore: "sent-before", session.SessionLost | session.SentBefore: "session-lost",
 }
 
-// markSize is kept free in every message, so that one which was sent can always be sent again with its mark.
-const markSize = 1 + 2 + len(nameMark) + 2 + len("session-lost")
+// markSize is kept free in every message, so that one which was sent can always be sent again with its mark, which may also make both
+// lengths a byte longer.
+const markSize = 1 + 2 + len(nameMark) + 2 + len("session-lost") + 2
 
 // encoder writes packets. It has one user.
 type encoder struct {

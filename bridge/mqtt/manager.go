@@ -44,7 +44,7 @@ func (m *manager) ConAckReceived(_ io.Writer, _ *packets.Connect, ca *packets.Co
 		c.log.Warn("broker changed the client id: its session will not be found again", "client", c.name, "assigned", p.AssignedClientID)
 	}
 	c.mu.Lock()
-	c.status.Connected, c.status.Since, c.status.ReceiveMaximum, c.status.LastError = true, time.Now(), e.most, ""
+	c.status.Connected, c.status.Since, c.status.ReceiveMaximum = true, time.Now(), e.most
 	c.mu.Unlock()
 	c.events.add(e)
 	return nil

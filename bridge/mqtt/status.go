@@ -23,7 +23,7 @@ type Connection struct {
 	Since          time.Time // of Connected; zero before the first try
 	Inflight       int
 	ReceiveMaximum int    // as the broker said last; 0 = it has not
-	LastError      string // since it was last connected
+	LastError      string // why the last network connection ended
 }
 
 // Status may be called at any time.

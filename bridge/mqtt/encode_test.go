@@ -1,0 +1,181 @@
+package mqtt
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/packets"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/mqtt/session"
+)
+
+func testMessage() bridge.Message {
+	return bridge.Message{Index: 2, Record: bridge.Record{
+		Time: 1_700_000_000_000_000, Revision: 0xab, ContentType: []byte("application/json"), Payload: []byte("{}"),
+		Labels: []bridge.Label{{Name: []byte("device"), Value: []byte("d1")}, {Name: []byte("empty")}},
+	}}
+}
+
+// decode reads one packet with the library, so that both ways are not wrong alike.
+func decode(t *testing.T, raw []byte) *packets.Publish {
+	t.Helper()
+	r := bytes.NewReader(raw)
+	p, err := packets.ReadPacket(r)
+	if err != nil || r.Len() > 0 {
+		t.Fatalf("read %x: %v, %d B left", raw, err, r.Len())
+	}
+	return p.Content.(*packets.Publish)
+}
+
+func TestEncode(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		frame  session.Frame
+		want   packets.Publish
+		user   string
+	}{
+		{"QoS 2", func(*Config) {}, session.Frame{ID: 7}, packets.Publish{QoS: 2, PacketID: 7, Topic: "f/a/b"},
+			"device=d1 empty= sluice-id=bucket/a/b@1700000000000000#2~ab sluice-time=1700000000000000"},
+		{"again and marked", func(*Config) {}, session.Frame{ID: 65535, Dup: true, Mark: session.SessionLost},
+			packets.Publish{QoS: 2, PacketID: 65535, Duplicate: true, Topic: "f/a/b"},
+			"device=d1 empty= sluice-id=bucket/a/b@1700000000000000#2~ab sluice-time=1700000000000000 possible-duplicate=session-lost"},
+		{"QoS 1, only the mark", func(c *Config) { c.QoS, c.IDIn, c.LabelsIn = 1, "none", "none" }, session.Frame{ID: 1, Mark: session.SentBefore},
+			packets.Publish{QoS: 1, PacketID: 1, Topic: "f/a/b"}, "possible-duplicate=sent-before"},
+		{"QoS 0 has no DUP", func(c *Config) { c.QoS, c.IDIn, c.LabelsIn = 0, "none", "none" }, session.Frame{ID: 1, Dup: true},
+			packets.Publish{Topic: "f/a/b"}, ""},
+		{"retained, with expiry", func(c *Config) {
+			c.Retain, c.Expiry, c.IDIn, c.LabelsIn = true, bridge.Duration(90*time.Second), "none", "none"
+		}, session.Frame{ID: 1}, packets.Publish{QoS: 2, PacketID: 1, Retain: true, Topic: "f/a/b"}, ""},
+		{"places", func(c *Config) {
+			c.Topic, c.Tenant, c.IDIn, c.LabelsIn = "{tenant}/{bucket}/{label:device}", "t1", "none", "none"
+		},
+			session.Frame{ID: 1}, packets.Publish{QoS: 2, PacketID: 1, Topic: "t1/bucket/d1"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := testConfig("localhost:1883")
+			c.Topic = "f/{entry}"
+			tt.change(&c)
+			e, err := newEncoder(&c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := testMessage()
+			raw, err := e.publish(nil, &tt.frame, "bucket/a/b", &m, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := decode(t, raw)
+			if got.QoS != tt.want.QoS || got.PacketID != tt.want.PacketID || got.Duplicate != tt.want.Duplicate || got.Retain != tt.want.Retain ||
+				got.Topic != tt.want.Topic || string(got.Payload) != "{}" || got.Properties.ContentType != "application/json" {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+			var user []string
+			for _, u := range got.Properties.User {
+				user = append(user, u.Key+"="+u.Value)
+			}
+			if s := strings.Join(user, " "); s != tt.user {
+				t.Errorf("user properties %q, want %q", s, tt.user)
+			}
+			if want := uint32(time.Duration(c.Expiry) / time.Second); want > 0 && (got.Properties.MessageExpiry == nil || *got.Properties.MessageExpiry != want) {
+				t.Errorf("expiry %v, want %d", got.Properties.MessageExpiry, want)
+			}
+		})
+	}
+}
+
+// TestEncodeSize has messages around the largest packet; a mark always fits into a message that was sent without.
+func TestEncodeSize(t *testing.T) {
+	c := testConfig("localhost:1883")
+	e, err := newEncoder(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, payload := range []int{0, 1, 100, 127, 128, 16_300, 16_383, 16_500, 2_097_000, 2_097_300} {
+		m := bridge.Message{Record: bridge.Record{Payload: make([]byte, payload)}}
+		raw, err := e.publish(nil, &session.Frame{ID: 1}, "b/e", &m, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decode(t, raw); len(got.Payload) != payload {
+			t.Errorf("payload of %d B became %d", payload, len(got.Payload))
+		}
+		most := len(raw) + markSize
+		if _, err := e.publish(nil, &session.Frame{ID: 1}, "b/e", &m, most); err != nil {
+			t.Errorf("%d B with %d B allowed: %v", len(raw), most, err)
+		}
+		marked, err := e.publish(nil, &session.Frame{ID: 1, Mark: session.SessionLost}, "b/e", &m, most)
+		if err != nil || len(marked) > most {
+			t.Errorf("marked: %d B and %v with %d B allowed", len(marked), err, most)
+		}
+		if out, err := e.publish([]byte("kept"), &session.Frame{ID: 1}, "b/e", &m, most-1); err == nil || string(out) != "kept" {
+			t.Errorf("%d B with %d B allowed: no error, or something was appended", len(raw), most-1)
+		}
+	}
+}
+
+func TestEncodeTopicFollowsRow(t *testing.T) {
+	c := testConfig("localhost:1883")
+	e, err := newEncoder(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		row    uint64
+		stream string
+		suffix string
+		want   string
+	}{
+		{1, "b/a", "", "factory/a"}, {1, "b/a", "", "factory/a"}, {2, "b/c", "", "factory/c"}, {2, "b/c", "/x", "factory/c/x"},
+		{2, "b/c", "", "factory/c"}, {1, "b/a", "", "factory/a"},
+	} {
+		m := bridge.Message{Topic: []byte(tt.suffix)}
+		raw, err := e.publish(nil, &session.Frame{ID: 1, Ref: bridge.Ref{Row: tt.row}}, tt.stream, &m, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decode(t, raw).Topic; got != tt.want {
+			t.Errorf("%d: topic %q, want %q", i, got, tt.want)
+		}
+	}
+}
+
+func TestCheckText(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"": true, "plain": true, "Köln": true, "日本": true, "\U0001F600": true, "a\tb": false, "a\x7fb": false, "a\u0085b": false, "\x00": false,
+		"\xff": false, "\xc3": false, "\xed\xa0\x80": false, "\ufdd0": false, "\uffff": false, "\U0001FFFE": false,
+	} {
+		if err := checkText([]byte(text)); (err == nil) != ok {
+			t.Errorf("checkText(%q): %v", text, err)
+		}
+	}
+}
+
+// FuzzEncode: whatever a message has in it, the result is a packet that the library reads back, or an error.
+func FuzzEncode(f *testing.F) {
+	f.Add("topic", "name", "value", "type", []byte("payload"), uint16(1))
+	f.Add("a+b", "\x00", "\xff", "", []byte{}, uint16(0))
+	f.Fuzz(func(t *testing.T, topic, name, value, contentType string, payload []byte, id uint16) {
+		c := testConfig("localhost:1883")
+		c.Topic = "f/{label:topic}"
+		e, err := newEncoder(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := bridge.Message{Record: bridge.Record{
+			ContentType: []byte(contentType), Payload: payload,
+			Labels: []bridge.Label{{Name: []byte("topic"), Value: []byte(topic)}, {Name: []byte(name), Value: []byte(value)}},
+		}}
+		raw, err := e.publish(nil, &session.Frame{ID: id}, "b/e", &m, 0)
+		if err != nil {
+			return
+		}
+		got := decode(t, raw)
+		if got.Topic != "f/"+topic || got.Properties.User[1].Value != value || !bytes.Equal(got.Payload, payload) {
+			t.Errorf("got %+v", got)
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package bridge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/bridgetest"
+)
+
+// echo is a sender to a far end that acknowledges everything once the claim is durable, window messages at a time.
+type echo struct {
+	window  int
+	mute    bool // the far end says nothing
+	broken  error
+	queue   []bridge.Ref
+	acks    []bridge.Ack
+	step    bridge.Step
+	next    uint64
+	open    int
+	sent    []bridge.Ref
+	stopped bool
+}
+
+func (s *echo) Turn(stopping bool) (bridge.Progress, error) {
+	s.stopped = stopping
+	return bridge.Progress{Room: len(s.queue) < 100, Idle: s.open == 0}, s.broken
+}
+
+func (s *echo) Take(r bridge.Row) error {
+	for i := range r.Count {
+		if !r.Settled.Has(i) {
+			s.queue = append(s.queue, bridge.Ref{Row: r.Number, Index: uint32(i)})
+		}
+	}
+	return nil
+}
+
+func (s *echo) Step() *bridge.Step {
+	s.step = bridge.Step{Acks: s.acks}
+	s.acks = nil
+	for len(s.queue) > 0 && s.open < s.window && !s.stopped {
+		s.step.Claims = append(s.step.Claims, bridge.Claim{Ref: s.queue[0], Number: s.next})
+		s.queue = s.queue[1:]
+		s.next++
+		s.open++
+	}
+	if len(s.step.Acks)+len(s.step.Claims) == 0 {
+		return nil
+	}
+	return &s.step
+}
+
+func (s *echo) Done() error {
+	s.open -= len(s.step.Acks)
+	for _, c := range s.step.Claims {
+		s.sent = append(s.sent, c.Ref)
+		if !s.mute {
+			s.acks = append(s.acks, bridge.Ack{Number: c.Number, Kind: bridge.AckDelivered})
+		}
+	}
+	return nil
+}
+
+func fill(t *testing.T, l *bridgetest.Ledger, rows int) {
+	t.Helper()
+	for n := range rows {
+		a := bridge.Append{Pipeline: "p", Stream: "b/e"}
+		for i := range 3 {
+			at := int64(n*3 + i + 1)
+			a.Keys = append(a.Keys, bridge.Key{Time: at})
+			a.Verdicts = append(a.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
+			a.Messages = append(a.Messages, bridge.Message{Record: bridge.Record{Time: at}})
+		}
+		if err := l.Append(t.Context(), &a); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// run starts a pump in a bubble of its own time, waits until nothing moves, and ends it.
+func run(t *testing.T, p *bridge.Pump) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	time.Sleep(time.Minute) // of the bubble: returns once nothing is left to do
+	synctest.Wait()
+	cancel()
+	return <-done
+}
+
+func TestPumpDelivers(t *testing.T) {
+	for _, window := range []int{1, 2, 100} {
+		for _, plan := range [][]bridgetest.Fault{nil, {bridgetest.Fails, bridgetest.Full, bridgetest.Works, bridgetest.Fails}} {
+			t.Run(fmt.Sprintf("window %d, %d faults", window, len(plan)), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := bridgetest.NewLedger(t, "far")
+					fill(t, l, 40)
+					o := l.Outbox("far")
+					o.Plan(plan...)
+					s := &echo{window: window}
+					if err := run(t, &bridge.Pump{Outbox: o, Sender: s}); err != nil {
+						t.Fatal(err)
+					}
+					if len(s.sent) != 120 || s.sent[0] != (bridge.Ref{Row: 1}) || s.sent[119] != (bridge.Ref{Row: 40, Index: 2}) {
+						t.Errorf("sent %d messages, want 120 from 1.0 to 40.2", len(s.sent))
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					cancel()
+					if rows, err := o.Next(ctx, 0, 1); err == nil {
+						t.Errorf("%d rows are left", len(rows))
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestPumpEnds has every way in which a pump ends by itself. Trying a step again whose outcome is unknown could claim twice.
+func TestPumpEnds(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name  string
+		fault bridgetest.Fault
+		s     echo
+		want  error
+		text  string
+	}{
+		{"unknown", bridgetest.Unknown, echo{window: 10}, bridge.ErrUnknown, "commit 10 claims"},
+		{"unknown, yet stored", bridgetest.UnknownStored, echo{window: 10}, bridge.ErrUnknown, "commit 10 claims"},
+		{"sender", bridgetest.Works, echo{window: 10, broken: broken}, broken, "send: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := bridgetest.NewLedger(t, "far")
+				fill(t, l, 10)
+				if tt.fault != bridgetest.Works {
+					l.Outbox("far").Plan(tt.fault)
+				}
+				err := run(t, &bridge.Pump{Outbox: l.Outbox("far"), Sender: &tt.s})
+				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("got %v, want %v with %q", err, tt.want, tt.text)
+				}
+				if len(tt.s.sent) > 0 {
+					t.Errorf("sent %d messages before their claims were durable (rule 8)", len(tt.s.sent))
+				}
+			})
+		})
+	}
+}
+
+// TestPumpLingers stops with acknowledgements open that never come, and with a commit that hangs.
+func TestPumpLingers(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		plan []bridgetest.Fault
+		s    echo
+		want int // sent
+	}{
+		{"no acknowledgements", nil, echo{window: 2, mute: true}, 2},
+		{"a commit hangs", []bridgetest.Fault{bridgetest.Hang}, echo{window: 2}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := bridgetest.NewLedger(t, "far")
+				fill(t, l, 10)
+				l.Outbox("far").Plan(tt.plan...)
+				p := &bridge.Pump{Outbox: l.Outbox("far"), Sender: &tt.s, Linger: 3 * time.Second}
+				start := time.Now()
+				if err := run(t, p); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start) - time.Minute; took != p.Linger {
+					t.Errorf("took %v after the stop, want %v", took, p.Linger)
+				}
+				if len(tt.s.sent) != tt.want {
+					t.Errorf("sent %d messages, want %d", len(tt.s.sent), tt.want)
+				}
+			})
+		})
+	}
+}
