@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -186,4 +187,70 @@ func TestInstanceWithTooMuchMemoryEnds(t *testing.T) {
 		t.Errorf("%d instances are alive, want the full one gone", got)
 	}
 	apply(t, c, "b/e", records(1))
+}
+
+// TestManyStreamsAtOnce: more streams than instances, all at once; each stream's count is its own.
+func TestManyStreamsAtOnce(t *testing.T) {
+	b := newBench(t)
+	cfg := testConfig()
+	cfg.Instances = 3
+	states := &lockedStates{}
+	c := b.chain(t, cfg, states, nil, counter(), answers(newGuest("version = \"1\"")))
+	const streams, batches = 8, 20
+	var wg sync.WaitGroup
+	for s := range streams {
+		wg.Go(func() {
+			stream, out := fmt.Sprintf("b/%d", s), &bridge.Results{}
+			for i := range batches {
+				out.Reset()
+				if err := c.Apply(context.Background(), stream, records(3), out); err != nil {
+					t.Error(err)
+					return
+				}
+				if i%5 == 4 { // this Append failed
+					c.Discard(stream)
+					continue
+				}
+				states.commit(stream, out)
+			}
+		})
+	}
+	wg.Wait()
+	for s := range streams {
+		if got := states.counter(fmt.Sprintf("b/%d", s), "a"); got != 3*16 {
+			t.Errorf("stream %d: got %d, want %d", s, got, 3*16)
+		}
+	}
+	if got := c.links[0].pool.alive; got > 3 {
+		t.Errorf("%d instances are alive, want at most 3 (rule 19)", got)
+	}
+}
+
+// lockedStates is memoryStates for many streams at once.
+type lockedStates struct {
+	mu sync.Mutex
+	memoryStates
+}
+
+func (l *lockedStates) State(pipeline, stream, module string) (bridge.State, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memoryStates.State(pipeline, stream, module)
+}
+
+func (l *lockedStates) commit(stream string, out *bridge.Results) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.memoryStates.commit(stream, out)
+}
+
+func TestApplyEndsWithItsContext(t *testing.T) {
+	b := newBench(t)
+	c := b.chain(t, testConfig(), &memoryStates{}, nil, counter())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := c.Apply(ctx, "b/e", records(2), &bridge.Results{})
+	if !errors.Is(err, bridge.ErrRetry) {
+		t.Errorf("got %v, want to be told to come again", err)
+	}
 }
