@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 )
 
@@ -37,16 +38,10 @@ func (b *ballast) restore() error {
 }
 
 func fill(f *os.File, size int64) error {
-	// Not zeros: a file system that compresses would keep no room for those.
 	block := make([]byte, 64<<10)
-	x := uint32(1)
+	noise := rand.NewChaCha8([32]byte{})
 	for n := int64(0); n < 2*size; n += int64(len(block)) {
-		for i := range block {
-			x ^= x << 13
-			x ^= x >> 17
-			x ^= x << 5
-			block[i] = byte(x)
-		}
+		noise.Read(block) // a file system that compresses would keep no room for zeros; never fails
 		if _, err := f.Write(block); err != nil {
 			return err
 		}

@@ -94,6 +94,9 @@ func (l *Log) Run(ctx context.Context) error {
 	defer idle.Stop()
 	for {
 		ws := l.take()
+		if err := l.failure(); err != nil && len(ws) == 0 {
+			return err
+		}
 		if len(ws) == 0 {
 			select {
 			case <-l.waiting:
@@ -167,17 +170,22 @@ func (l *Log) take() []*write {
 
 // round is one turn of the committer: a transaction, its report, and what is due after it.
 func (l *Log) round(ws []*write) error {
-	l.mu.Lock()
-	broken := l.broken
-	l.mu.Unlock()
-	if broken == nil {
-		broken = l.commit(ws)
+	err := l.failure()
+	if err == nil {
+		err = l.commit(ws)
 	}
-	if broken != nil {
-		l.report(ws, broken)
-		return broken
+	if err != nil {
+		l.report(ws, l.stop(err))
+		return err
 	}
 	return l.tend()
+}
+
+// failure is why the process must stop.
+func (l *Log) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
 }
 
 // commit makes ws durable and reports to each. An error means that the process must stop; then nobody has been told.
@@ -194,7 +202,7 @@ func (l *Log) commit(ws []*write) error {
 		return err
 	case errors.Is(err, errDiskFull) && l.dropBallast():
 		return l.commit(ws) // the small ones, into the room of the ballast; refuseLarge sends the others back
-	case len(ws) > 1:
+	case len(ws) > 1 && !errors.Is(err, errNotBegun):
 		// One of them is the reason. Alone, it fails alone.
 		for _, w := range slices.Clone(ws) {
 			if err := l.commit([]*write{w}); err != nil {
@@ -222,6 +230,9 @@ func (l *Log) refuseLarge(ws *[]*write) {
 	l.report(large, errDiskFull)
 }
 
+// errNotBegun is a transaction that someone else's, as of an operator's shell, did not let begin.
+var errNotBegun = errors.New("transaction was not begun")
+
 // commitOverhead is about what a write adds to the write-ahead log beyond its own bytes: a few pages that it shares with others.
 const commitOverhead = 4 * 8192
 
@@ -230,7 +241,7 @@ func (l *Log) transact(ws []*write) error {
 	began := time.Now()
 	t := l.tx
 	if err := t.exec(sqlBegin); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	t.row = l.nextRow
 	tidied := func(bool) {}

@@ -1,0 +1,164 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// settleBut settles all messages of a row but one.
+func settleBut(t *testing.T, o *Outbox, number uint64, one int) {
+	t.Helper()
+	r, err := o.Restore(context.Background(), "far")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := o.Next(context.Background(), number-1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, done := &bridge.Step{}, &bridge.Step{}
+	n := r.Next[0]
+	for i := range rows[0].Count {
+		if i != one {
+			claim.Claims = append(claim.Claims, bridge.Claim{Ref: bridge.Ref{Row: number, Index: uint32(i)}, Number: n})
+			done.Acks = append(done.Acks, bridge.Ack{Number: n, Kind: bridge.AckDelivered})
+			n++
+		}
+	}
+	for _, s := range []*bridge.Step{claim, done} {
+		if err := o.Commit(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRewrite: a row that one blocked lane holds is rewritten small, and gives back what is left of it.
+func TestRewrite(t *testing.T) {
+	cfg := testConfig()
+	cfg.Cache = -1
+	dir := t.TempDir()
+	l := startWith(t, dir, cfg, smallLimits())
+	mustAppend(t, l, passing("b/e", 10_000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10))
+	before := l.Stats().Live
+	for _, remote := range []string{"a", "b"} {
+		settleBut(t, l.Outbox(remote), 1, 6)
+	}
+	for n := range int64(8) {
+		mustAppend(t, l, passing("b/f", 10, n))
+	}
+	for range 2 {
+		if after := l.Stats().Live; after > before/5 {
+			t.Errorf("%d bytes of %d are live, want a tenth", after, before)
+		}
+		ms, err := l.Outbox("a").Messages(1)
+		if err != nil || len(ms) != 10 || ms[6].Time != 7 || len(ms[6].Payload) != 10_000 || ms[5].Payload != nil {
+			t.Errorf("got %d messages and %v, want the seventh of ten", len(ms), err)
+		}
+		l.stop()
+		l = startWith(t, dir, cfg, smallLimits())
+	}
+}
+
+// TestKeepDelivered: settled rows stay as long as asked, give way to new ones, and go without a commit to ride with.
+func TestKeepDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig()
+		cfg.Quota = 1 << 20
+		cfg.KeepDelivered = bridge.Duration(time.Hour)
+		limits := productionLimits()
+		limits.ballast = 0
+		l := startWith(t, t.TempDir(), cfg, limits)
+		settleBoth := func(number uint64) {
+			settleRow(t, l.Outbox("a"), number)
+			settleRow(t, l.Outbox("b"), number)
+		}
+		mustAppend(t, l, passing("b/e", 300_000, 1))
+		settleBoth(1)
+		mustAppend(t, l, passing("b/e", 300_000, 2))
+		if _, err := l.Outbox("a").Messages(1); err != nil {
+			t.Errorf("a kept message: %v", err)
+		}
+		for n := uint64(2); n < 6; n++ {
+			settleBoth(n)
+			mustAppend(t, l, passing("b/e", 300_000, int64(n+1)))
+		}
+		if st := l.Stats(); st.Live+st.Kept > int64(cfg.Quota) {
+			t.Errorf("%d live and %d kept bytes, want them within the quota", st.Live, st.Kept)
+		}
+		if _, err := l.Outbox("a").Messages(1); !errors.Is(err, bridge.ErrRejected) {
+			t.Errorf("a message that gave way: got %v, want %v", err, bridge.ErrRejected)
+		}
+		settleBoth(6)
+		time.Sleep(time.Duration(cfg.KeepDelivered) + 2*limits.idle) // of the test's clock
+		synctest.Wait()
+		if st := l.Stats(); st.Kept != 0 {
+			t.Errorf("%d bytes are kept after the time, want none", st.Kept)
+		}
+		l.stop()
+	})
+}
+
+// TestDeletedRows: what every remote has settled leaves the database, in any order.
+func TestDeletedRows(t *testing.T) {
+	dir := t.TempDir()
+	l := startWith(t, dir, testConfig(), smallLimits())
+	for n := range int64(20) {
+		mustAppend(t, l, passing("b/e", 10, n))
+	}
+	for _, n := range []uint64{3, 1, 2, 20, 7, 5, 6, 19, 12} {
+		settleRow(t, l.Outbox("a"), n)
+		settleRow(t, l.Outbox("b"), n)
+	}
+	for range 4 { // a few chores each
+		if err := l.SetReconciled(context.Background(), "b/e", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var rows int
+	if err := l.reader.QueryRow("SELECT count(*) FROM batch").Scan(&rows); err != nil || rows != 11 {
+		t.Errorf("got %d rows and %v, want 11", rows, err)
+	}
+	if got := len(l.gone.sorted()); got != 4 {
+		t.Errorf("got %d runs of deleted rows, want 4: 1-3, 5-7, 12, 19-20", got)
+	}
+	l.stop()
+	l = startWith(t, dir, testConfig(), smallLimits())
+	mustAppend(t, l, passing("b/e", 10, 100))
+	if got, want := l.Stats().Rows, uint64(21); got != want {
+		t.Errorf("the next row was %d, want %d: numbers of deleted rows are not given again", got, want)
+	}
+}
+
+// TestDropParked: they count against the quota until they are dropped.
+func TestDropParked(t *testing.T) {
+	ctx := context.Background()
+	l := start(t, t.TempDir(), testConfig())
+	a := passing("b/e", 1000, 1, 2)
+	for _, m := range a.Messages {
+		a.Parked = append(a.Parked, bridge.Parking{Message: m, Module: "m", Reason: "odd"})
+	}
+	a.Messages = nil
+	mustAppend(t, l, a)
+	ps, err := l.Parked(ctx, 0, 10)
+	if err != nil || len(ps) != 2 || l.Stats().Live < 2000 {
+		t.Fatalf("got %d records, %v and %+v, want two that count", len(ps), err, l.Stats())
+	}
+	p, found, err := l.ReadParked(ctx, ps[1].ID)
+	if err != nil || !found || p.Time != 2 || p.Stream != "b/e" || p.Pipeline != "p" {
+		t.Errorf("got %+v, %v and %v, want the second", p, found, err)
+	}
+	if err := l.DropParked(ctx, ps[0].ID, ps[1].ID, 999); err != nil {
+		t.Fatal(err)
+	}
+	if st := l.Stats(); st.Live != 0 || st.Parked != 0 {
+		t.Errorf("got %+v, want nothing live", st)
+	}
+	if _, found, err := l.ReadParked(ctx, ps[0].ID); err != nil || found {
+		t.Errorf("got found %v and %v, want it gone", found, err)
+	}
+}

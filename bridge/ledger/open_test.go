@@ -1,0 +1,305 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// filled makes a ledger with rows of two streams, of which row 1 is settled and gone, one parked record, a state, a closed range and a journal.
+func filled(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	cfg := testConfig()
+	cfg.Exact = 30
+	l := startWith(t, dir, cfg, smallLimits())
+	for n := range int64(20) {
+		a := passing("b/e", 20, n*10, n*10+1, n*10+2)
+		a.States = []bridge.State{{Module: "m", SHA256: "00", Bytes: []byte("state")}}
+		a.Parked = []bridge.Parking{{Message: a.Messages[0], Module: "m"}}
+		mustAppend(t, l, a)
+		mustAppend(t, l, passing("b/f", 20, n))
+		if n == 0 {
+			settleRow(t, l.Outbox("a"), 1)
+			settleRow(t, l.Outbox("b"), 1)
+		}
+	}
+	settleRow(t, l.Outbox("a"), 5)
+	l.stop()
+	return dir
+}
+
+func damage(t *testing.T, dir, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	res, err := db.Exec(statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := res.RowsAffected(); n == 0 {
+		t.Fatalf("%s damaged nothing", statement)
+	}
+}
+
+// TestCorrupt: what was acknowledged and is missing or damaged stops the start or the run, with a message that says what it was (rule 17).
+func TestCorrupt(t *testing.T) {
+	const flip = "CAST(substr(data,1,8) || x'5a' || substr(data,10) AS BLOB)"
+	for _, c := range []struct{ name, damage, says string }{
+		{"row is missing", "DELETE FROM batch WHERE number=7", "row 7 was acknowledged and is missing"},
+		{"gone row is forgotten", "DELETE FROM gone", "row 1 was acknowledged and is missing"},
+		{"row is damaged", "UPDATE batch SET data=" + flip + " WHERE number=7", "row 7 has checksum"},
+		{"row has another number", "UPDATE batch SET number=1000 WHERE number=(SELECT max(number) FROM batch)", "row 1000 has checksum"},
+		{"row has another count", "UPDATE batch SET count=2 WHERE number=7", "row 7 has checksum"},
+		{"keys are missing", "DELETE FROM seen WHERE id=(SELECT max(id)-1 FROM seen WHERE id<2<<36)", "are missing"},
+		{"small keys are damaged", "UPDATE seen SET data=" + flip + " WHERE id=(SELECT max(id) FROM seen)", "have checksum"},
+		{"journal is damaged", "UPDATE step SET data=data||x'00'", "has checksum"},
+		{"journal has a hole", "DELETE FROM step WHERE number=(SELECT max(number)-1 FROM step WHERE remote=1) AND remote=1", "has"},
+		{"stream is missing", "DELETE FROM stream WHERE id=1", "which is not there"},
+		{"no database", "DROP TABLE batch; DROP TABLE seen; CREATE TABLE batch(a); INSERT INTO batch VALUES(1)", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filled(t)
+			damage(t, dir, c.damage)
+			l, err := Open(context.Background(), dir, testConfig())
+			if err == nil {
+				l.Close()
+				t.Fatal("it opened")
+			}
+			if c.says != "" && (!errors.Is(err, bridge.ErrCorrupt) || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("got %v, want %v that says %q", err, bridge.ErrCorrupt, c.says)
+			}
+		})
+	}
+}
+
+// TestCorruptWhileRunning: what is found later ends Run.
+func TestCorruptWhileRunning(t *testing.T) {
+	for _, c := range []struct {
+		name, damage string
+		find         func(*Log) error
+	}{
+		{"message", "UPDATE batch SET crc=crc+1", func(l *Log) error { _, err := l.Outbox("b").Messages(7); return err }},
+		{"message is gone", "DELETE FROM batch WHERE number=7", func(l *Log) error { _, err := l.Outbox("b").Messages(7); return err }},
+		{"old keys", "UPDATE seen SET crc=crc+1", func(l *Log) error {
+			return l.Fresh("p", "b/e", make([]bridge.Record, 1), make([]bool, 1))
+		}},
+		{"state", "UPDATE state SET crc=crc+1", func(l *Log) error { _, _, err := l.State("p", "b/e", "m"); return err }},
+		{"parked", "UPDATE parked SET crc=crc+1", func(l *Log) error { _, err := l.Parked(context.Background(), 0, 10); return err }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filled(t)
+			cfg := testConfig()
+			cfg.Cache = -1
+			limits := smallLimits()
+			limits.blockKeys = 2 // so that blocks are not read at Open
+			l, err := openWith(context.Background(), dir, cfg, limits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if c.name == "old keys" {
+				for _, s := range l.streams {
+					s.closed = nil
+					for _, g := range s.segments {
+						g.min, g.data = 0, nil
+					}
+				}
+			}
+			damage(t, dir, c.damage)
+			ended := make(chan error, 1)
+			go func() { ended <- l.Run(context.Background()) }()
+			if err := c.find(l); !errors.Is(err, bridge.ErrCorrupt) {
+				t.Errorf("got %v, want %v", err, bridge.ErrCorrupt)
+			}
+			if err := <-ended; !errors.Is(err, bridge.ErrCorrupt) {
+				t.Errorf("run ended with %v, want %v", err, bridge.ErrCorrupt)
+			}
+			if err := l.Append(context.Background(), passing("b/e", 1, 9999)); !errors.Is(err, bridge.ErrCorrupt) {
+				t.Errorf("append: got %v, want %v", err, bridge.ErrCorrupt)
+			}
+		})
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	l := start(t, dir, testConfig())
+	_, err := Open(context.Background(), dir, testConfig())
+	if want := fmt.Sprintf("process %d has it", os.Getpid()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want an error that says %q", err, want)
+	}
+	l.stop()
+	start(t, dir, testConfig())
+}
+
+// TestRestored: a database that was put back from a copy is noticed, until the reconcile is done.
+func TestRestored(t *testing.T) {
+	ctx := context.Background()
+	copyDB := func(t *testing.T, from, to string) {
+		b, err := os.ReadFile(filepath.Join(from, dbFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, dbFile), b, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := func(t *testing.T, dir string, rows int64) {
+		l := start(t, dir, testConfig())
+		_, newest, _ := newestOf(l)
+		for n := range rows {
+			mustAppend(t, l, passing("b/e", 1, newest+1+n))
+		}
+		l.stop()
+	}
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, dir string)
+		says string
+	}{
+		{"nothing happened", func(*testing.T, string) {}, ""},
+		{"older epoch", func(t *testing.T, dir string) {
+			old := t.TempDir()
+			copyDB(t, dir, old)
+			made(t, dir, 1)
+			made(t, dir, 1)
+			copyDB(t, old, dir)
+		}, "is of epoch"},
+		{"another ledger", func(t *testing.T, dir string) {
+			other := t.TempDir()
+			made(t, other, 1)
+			copyDB(t, other, dir)
+		}, "is of ledger"},
+		{"database is gone", func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, dbFile)); err != nil {
+				t.Fatal(err)
+			}
+		}, "is gone"},
+		{"older rows", func(t *testing.T, dir string) {
+			path := filepath.Join(dir, epochFile)
+			e, err := readEpoch(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := fmt.Sprintf("sluice-epoch 1\n%s %d %d\n", e.id, e.number, e.row+10)
+			if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}, "ends at row"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			made(t, dir, 3)
+			c.do(t, dir)
+			for range 2 { // it is remembered
+				l := start(t, dir, testConfig())
+				if got := l.Restored(); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+					t.Errorf("got %q, want %q", got, c.says)
+				}
+				l.stop()
+			}
+			l := start(t, dir, testConfig())
+			if err := l.ClearRestored(ctx); err != nil {
+				t.Fatal(err)
+			}
+			first := l.Epoch()
+			l.stop()
+			l = start(t, dir, testConfig())
+			if l.Restored() != "" || l.Epoch() == first {
+				t.Errorf("got %q in epoch %s after %s, want nothing in a new one", l.Restored(), l.Epoch(), first)
+			}
+		})
+	}
+}
+
+func newestOf(l *running) (found bool, newest int64, n int) {
+	t, ok := l.Newest("p", "b/e")
+	return ok, t, len(l.Streams())
+}
+
+// TestRoutes: what a remote or a pipeline's route was removed for is given up and counted; the others go on.
+func TestRoutes(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	routes := func(rs map[string][]string) Config {
+		cfg := testConfig()
+		cfg.Routes = rs
+		return cfg
+	}
+	l := start(t, dir, routes(map[string][]string{"p": {"a", "b"}, "q": {"b"}}))
+	mustAppend(t, l, passing("b/e", 10, 1, 2))
+	q := passing("b/e", 10, 1, 2, 3)
+	q.Pipeline = "q"
+	mustAppend(t, l, q)
+	claim := &bridge.Step{Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 2}}}}
+	if err := l.Outbox("b").Commit(ctx, claim); err != nil {
+		t.Fatal(err)
+	}
+	l.stop()
+
+	l = start(t, dir, routes(nil)) // a tool
+	if got := l.Stats().GivenUp; len(got) > 0 {
+		t.Errorf("a tool gave up %v", got)
+	}
+	l.stop()
+
+	l = start(t, dir, routes(map[string][]string{"p": {"b"}, "q": {"c"}}))
+	if l.Outbox("a") != nil {
+		t.Error("the removed remote has an outbox")
+	}
+	if got, want := l.Stats().GivenUp["b"], int64(2); got != want {
+		t.Errorf("b gave up %d, want %d: one of the three is claimed", got, want)
+	}
+	r, err := l.Outbox("b").Restore(ctx, "")
+	if err != nil || len(r.Claims) != 1 {
+		t.Errorf("got %+v and %v, want the open claim", r, err)
+	}
+	done := &bridge.Step{Acks: []bridge.Ack{{Kind: bridge.AckDelivered}}}
+	if err := l.Outbox("b").Commit(ctx, done); err != nil {
+		t.Fatal(err)
+	}
+	settleRow(t, l.Outbox("b"), 1)
+	l.stop()
+	l = start(t, dir, routes(map[string][]string{"p": {"a"}, "q": {"b"}}))
+	for _, b := range l.Stats().Backlog {
+		if b.Records != 0 {
+			t.Errorf("got backlog %+v, want none: what was given up or settled stays so", b)
+		}
+	}
+	if err := l.Append(ctx, &bridge.Append{Pipeline: "x", Stream: "b/e", Messages: make([]bridge.Message, 1)}); err == nil {
+		t.Error("a pipeline without remotes was taken")
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"default", Default(), ""},
+		{"quota", Config{Quota: 5}, "quota: 5B, want 1MiB or more"},
+		{"keep", Config{Quota: 1 << 30, KeepDelivered: -1}, "keep_delivered: -1ns, want 0s or more"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if err := c.cfg.Validate(); err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
