@@ -135,7 +135,7 @@ const (
 	SetPayload                  // value = payload
 	SetTime                     // value = i64, microseconds
 	CutPayload                  // value = u32 offset, u32 length: that part of the record's payload, not copied through the guest
-	RenameLabel                 // key = name, value = new name: keeps its place and replaces a label that has the new name; nothing where absent
+	RenameLabel                 // key = name, value = new name: keeps its place and replaces one of the new name; nothing where absent
 	lastCode    = RenameLabel
 )
 

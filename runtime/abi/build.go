@@ -52,8 +52,8 @@ func (b *Builder) Output() {
 // Outputs is the number of outputs so far.
 func (b *Builder) Outputs() int { return b.outputs }
 
-// SetLabel, DeleteLabel, RenameLabel, ClearLabels, SetTopic, SetType, SetPayload, SetTime and CutPayload change the output begun last; see Code.
-// Without an Output they begin one. All bytes are copied.
+// SetLabel, DeleteLabel, RenameLabel, ClearLabels, SetTopic, SetType, SetPayload, SetTime and CutPayload change the output begun last; see
+// Code. Without an Output they begin one. All bytes are copied.
 func (b *Builder) SetLabel(name, value []byte) { b.op(SetLabel, name, value) }
 
 // DeleteLabel removes a label.

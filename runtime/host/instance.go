@@ -63,7 +63,8 @@ func (m *Module) start() (*instance, error) {
 	in.mod, in.memory = mod, mod.Memory()
 	in.units = mod.ExportedGlobal(m.counter).(api.MutableGlobal)
 	in.in, in.process = mod.ExportedFunction(abi.ExportIn), mod.ExportedFunction(abi.ExportProcess)
-	in.flush, in.save, in.load = mod.ExportedFunction(abi.ExportFlush), mod.ExportedFunction(abi.ExportSave), mod.ExportedFunction(abi.ExportLoad)
+	in.flush = mod.ExportedFunction(abi.ExportFlush)
+	in.save, in.load = mod.ExportedFunction(abi.ExportSave), mod.ExportedFunction(abi.ExportLoad)
 	if f := mod.ExportedFunction(abi.ExportInitialize); f != nil {
 		if _, err := in.call(abi.ExportInitialize, f, startUnits); err != nil {
 			in.close()
