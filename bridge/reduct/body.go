@@ -20,6 +20,9 @@ var errBody = errors.New("malformed batch body")
 // maxWindow bounds the memory of one zstd decoder; the sender's level 3 uses 2 MiB.
 const maxWindow = 8 << 20
 
+// maxRepeats is how often one payload may be repeated: a batch of the sender has 85 entries of its log.
+const maxRepeats = 84
+
 // decoders keeps decompressors for reuse: a zstd decoder costs more to make than a batch to decode.
 type decoders struct {
 	zstd, gzip sync.Pool
@@ -105,7 +108,7 @@ func (p *payload) read(r io.Reader, h *head, rs []bridge.Record) (oversized int,
 			return 0, fmt.Errorf("read record %d: %w", h.items[i].time, err)
 		}
 	}
-	longer, err := p.excess(r, min(kept, p.maxBody-kept))
+	longer, err := p.excess(r, min(kept*maxRepeats, p.maxBody-kept))
 	switch {
 	case err != nil:
 		return 0, err
@@ -202,9 +205,9 @@ func lay(body []byte, h *head, rs []bridge.Record, maxRecord int64) {
 	}
 }
 
-// layDoubled cuts a body in which some payloads stand twice or more, side by side. A record that was written and updated between two of the
-// sender's rounds is in its batch once for the write and once for the update that we answered 404: one header, two payloads, and a
-// Content-Length of both. (ReductStore 1.21.5 as the target refuses that with 422 and the sender forgets the batch.)
+// layDoubled cuts a body in which some payloads stand twice or more, side by side. A record that was written and updated between two
+// of the sender's rounds is in its batch once for the write and once for the update that we answered 404: one header, two payloads,
+// and a Content-Length of both. (ReductStore 1.21.5 as the target refuses that with 422 and the sender forgets the batch.)
 func layDoubled(body []byte, h *head, rs []bridge.Record) error {
 	extra := int64(len(body)) - h.total
 	for i := range h.items {

@@ -48,7 +48,8 @@ func (t *tally) add(items []item, maxRecord int64) {
 	}
 }
 
-// fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the stream's lock.
+// fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the
+// stream's lock.
 func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally, err error) {
 	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
 	if e.bounded && e.upTo < math.MaxInt64 {

@@ -43,7 +43,8 @@ type head struct {
 	total  int64 // sum of the sizes
 }
 
-// parse reads a header section: lines that end in \r\n or \n. Lines of other names are skipped. It allocates nothing once its slices have grown.
+// parse reads a header section: lines that end in \r\n or \n. Lines of other names are skipped. It allocates nothing once its slices
+// have grown.
 func (h *head) parse(raw []byte) error {
 	h.items, h.labels, h.total = h.items[:0], h.labels[:0], 0
 	for len(raw) > 0 {

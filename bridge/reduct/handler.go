@@ -13,10 +13,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-const bucketPath = "/api/v1/b/"
+const (
+	bucketPath     = "/api/v1/b/"
+	bucketSettings = `{"quota_type":"NONE","quota_size":0,"max_block_size":64000000,"max_block_records":1024}`
+)
 
-// handle is the table of DESIGN.md. Whatever it cannot place and what may carry records is answered 503: any other status makes the sender
-// forget.
+// handle is the table of DESIGN.md. Whatever it cannot place and what may carry records is answered 503: any other status makes the
+// sender forget.
 func (t *Target) handle(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set("x-reduct-api", apiVersion)
 	path, _, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
@@ -32,8 +35,8 @@ func (t *Target) handle(ctx *fasthttp.RequestCtx) {
 	switch {
 	case read && path == "/api/v1/alive":
 	case read && path == "/api/v1/info":
-		t.json(ctx, `{"version":"`+apiVersion+`.0","instance_role":"STANDALONE","bucket_count":0,"usage":0,"uptime":0,"oldest_record":0,"latest_record":0,`+
-			`"defaults":{"bucket":{"quota_type":"NONE","quota_size":0,"max_block_size":64000000,"max_block_records":1024}},"license":null}`)
+		t.json(ctx, `{"version":"`+apiVersion+`.0","instance_role":"STANDALONE","bucket_count":0,"usage":0,"uptime":0,`+
+			`"oldest_record":0,"latest_record":0,"defaults":{"bucket":`+bucketSettings+`},"license":null}`)
 	case inBucket && deeper && isBatch && entry != "" && (ctx.IsPost() || ctx.IsPatch()):
 		t.batch(ctx, bucket, entry)
 	case inBucket && !deeper && (read || ctx.IsPost()):
@@ -41,7 +44,8 @@ func (t *Target) handle(ctx *fasthttp.RequestCtx) {
 	case read:
 		t.answer(ctx, fasthttp.StatusNotFound, "sluice has no "+path)
 	default:
-		t.loud.warn("replication request that is not understood; answered 503, the sender repeats it", "method", string(ctx.Method()), "path", path)
+		t.loud.warn("replication request that is not understood; answered 503, the sender repeats it",
+			"method", string(ctx.Method()), "path", path)
 		t.keep(ctx, "sluice does not understand this request")
 	}
 }
@@ -56,8 +60,8 @@ func (t *Target) bucket(ctx *fasthttp.RequestCtx, bucket string, read bool) {
 		t.loud.warn("replication sender asks for an unknown bucket", "bucket", bucket)
 		t.answer(ctx, fasthttp.StatusNotFound, "unknown bucket "+bucket)
 	case read:
-		t.json(ctx, `{"info":{"name":`+strconv.Quote(bucket)+`,"entry_count":0,"size":0,"oldest_record":0,"latest_record":0,"is_provisioned":true},`+
-			`"settings":{"max_block_size":64000000,"max_block_records":1024,"quota_type":"NONE","quota_size":0},"entries":[]}`)
+		t.json(ctx, `{"info":{"name":`+strconv.Quote(bucket)+`,"entry_count":0,"size":0,"oldest_record":0,"latest_record":0,`+
+			`"is_provisioned":true},"settings":`+bucketSettings+`,"entries":[]}`)
 	case t.admitted(ctx, bucket):
 		t.answer(ctx, fasthttp.StatusConflict, "bucket "+bucket+" is there already")
 	}
@@ -87,7 +91,8 @@ func (t *Target) admitted(ctx *fasthttp.RequestCtx, bucket string) bool {
 		ctx.SetConnectionClose()
 		t.keep(ctx, "sluice is shutting down")
 	case !t.allowed(ctx):
-		t.loud.warn("replication sender shows a wrong token; answered 503, the sender repeats it", "remote", ctx.RemoteAddr().String(), "bucket", bucket)
+		t.loud.warn("replication sender shows a wrong token; answered 503, the sender repeats it",
+			"remote", ctx.RemoteAddr().String(), "bucket", bucket)
 		ctx.SetConnectionClose()
 		t.keep(ctx, "wrong token")
 	case !t.ours(bucket):
@@ -136,7 +141,8 @@ func (t *Target) json(ctx *fasthttp.RequestCtx, body string) {
 func (t *Target) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	var tooLong *fasthttp.ErrSmallBuffer
 	if errors.As(err, &tooLong) {
-		t.loud.warn("replication request with a header section over max_header; answered 503, the sender repeats it", "max_header", t.cfg.MaxHeader)
+		t.loud.warn("replication request with a header section over max_header; answered 503, the sender repeats it",
+			"max_header", t.cfg.MaxHeader)
 	} else {
 		t.loud.warn("replication request that cannot be read", "err", err, "remote", ctx.RemoteAddr().String())
 	}

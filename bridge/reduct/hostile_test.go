@@ -89,8 +89,8 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// Where others use all the memory, a request waits, then is kept by its sender; its body is read all the same, so that the sender reads the
-// answer, and the connection stays.
+// Where others use all the memory, a request waits, then is kept by its sender; its body is read all the same, so that the sender
+// reads the answer, and the connection stays.
 func TestMemoryBudget(t *testing.T) {
 	s := serve(t, testConfig(), nil)
 	big := batchOf(strings.Repeat("x", 900000), "x-reduct-time-1: 900000,a")

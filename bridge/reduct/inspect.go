@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Inspect looks at what the edge store would do with this configuration, for `sluice check`: warnings are what would surprise, an error means
-// that it could not be asked.
+// Inspect looks at what the edge store would do with this configuration, for `sluice check`: warnings are what would surprise, an
+// error means that it could not be asked.
 func Inspect(ctx context.Context, cfg Config) (warnings []string, err error) {
 	if cfg.Source.URL == "" {
 		return []string{"no source: records that the sender forgets (kill -9 of the bridge, a broken connection, an overrun replication log) " +
@@ -31,11 +31,12 @@ func Inspect(ctx context.Context, cfg Config) (warnings []string, err error) {
 		return warnings, err
 	}
 	if cfg.Bucket != "*" && cfg.Bucket != t.dstBucket {
-		warnings = append(warnings, fmt.Sprintf("task %s sends to bucket %s, but bucket = %q: its batches will be answered 503", t.name, t.dstBucket, cfg.Bucket))
+		warnings = append(warnings, fmt.Sprintf("task %s sends to bucket %s, but bucket = %q: its batches will be answered 503",
+			t.name, t.dstBucket, cfg.Bucket))
 	}
 	if len(t.stateful) > 0 {
-		warnings = append(warnings, fmt.Sprintf("task %s: %s depend on what was seen before, so what is forgotten can be reported but not fetched; "+
-			"put them into the pipeline's own when", t.name, strings.Join(t.stateful, ", ")))
+		warnings = append(warnings, fmt.Sprintf("task %s: %s depend on what was seen before, so what is forgotten can be "+
+			"reported but not fetched; put them into the pipeline's own when", t.name, strings.Join(t.stateful, ", ")))
 	}
 	if t.raw != nil {
 		traps, err := typedTraps(t.raw)
@@ -62,8 +63,8 @@ func olderThan(version string, want ...int) bool {
 	return false
 }
 
-// typedTraps finds comparisons with a label that can never be true: ReductStore reads a label as a boolean or a number where it looks like one,
-// but a constant in quotes stays text; and a constant that looks like a duration becomes one, which a label never does.
+// typedTraps finds comparisons with a label that can never be true: ReductStore reads a label as a boolean or a number where it looks
+// like one, but a constant in quotes stays text; and a constant that looks like a duration becomes one, which a label never does.
 func typedTraps(when json.RawMessage) ([]string, error) {
 	var found []string
 	err := walk(when, func(operator string, operands []json.RawMessage) {
@@ -77,8 +78,8 @@ func typedTraps(when json.RawMessage) ([]string, error) {
 			}
 			switch {
 			case looksTyped(text):
-				found = append(found, fmt.Sprintf("when: %s with the text %q never matches, because labels that look like a boolean or a number are one; "+
-					"write %s without quotes", operator, text, text))
+				found = append(found, fmt.Sprintf("when: %s with the text %q never matches, because labels that look like a boolean or "+
+					"a number are one; write %s without quotes", operator, text, text))
 			case looksLikeDuration(text):
 				found = append(found, fmt.Sprintf("when: %s with %q never matches a label, because the server reads it as a duration", operator, text))
 			}
@@ -151,7 +152,8 @@ func looksLikeDuration(s string) bool {
 				unit = append(unit, c)
 			}
 		}
-		if _, err := strconv.ParseInt(string(number), 10, 64); err != nil || !slices.Contains([]string{"us", "ms", "s", "m", "h", "d"}, string(unit)) {
+		units := []string{"us", "ms", "s", "m", "h", "d"}
+		if _, err := strconv.ParseInt(string(number), 10, 64); err != nil || !slices.Contains(units, string(unit)) {
 			return false
 		}
 	}

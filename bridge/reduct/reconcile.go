@@ -35,8 +35,9 @@ type Mind struct {
 // settlers is how many streams are settled at once.
 const settlers = 4
 
-// Reconciler asks the edge store for what its replication task selects and the ledger has not seen, and takes that in. It is the Holder of
-// the Target beside it. It has at most settlers+1 requests to the store in progress, and max_memory for the payloads of all of them.
+// Reconciler asks the edge store for what its replication task selects and the ledger has not seen, and takes that in. It is the
+// Holder of the Target beside it. It has at most settlers+1 requests to the store in progress, and max_memory for the payloads of all
+// of them.
 type Reconciler struct {
 	cfg       Source
 	maxRecord int64
@@ -116,9 +117,10 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 			"task", t.name, "operators", strings.Join(t.stateful, " "))
 	} else {
 		for _, e := range entries {
-			errs = append(errs, r.passEntry(ctx, t, e.Name, span64{e.OldestRecord, e.LatestRecord, e.RecordCount > 0}))
-			if ctx.Err() != nil {
-				return ctx.Err()
+			err := r.passEntry(ctx, t, e.Name, extent{e.OldestRecord, e.LatestRecord, e.RecordCount > 0})
+			errs = append(errs, err)
+			if ctx.Err() != nil || futile(err) {
+				return errors.Join(errs...)
 			}
 		}
 	}
@@ -132,14 +134,19 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 	return nil
 }
 
-// span64 is what an entry holds; some is false where it is nothing.
-type span64 struct {
+// futile reports whether the next stream would fail for the same reason, after the same wait.
+func futile(err error) bool {
+	return errors.Is(err, errUnreachable) || errors.Is(err, bridge.ErrFull) || errors.Is(err, bridge.ErrClosed) || errors.Is(err, bridge.ErrCorrupt)
+}
+
+// extent is what an entry holds; some is false where it is nothing.
+type extent struct {
 	oldest, latest int64
 	some           bool
 }
 
 // passEntry reconciles an entry and the attachments that belong to it.
-func (r *Reconciler) passEntry(ctx context.Context, t *task, entry string, has span64) error {
+func (r *Reconciler) passEntry(ctx context.Context, t *task, entry string, has extent) error {
 	var errs []error
 	if t.selects(entry) && has.some {
 		errs = append(errs, r.passStream(ctx, t, entry, has))
@@ -154,9 +161,9 @@ func (r *Reconciler) passEntry(ctx context.Context, t *task, entry string, has s
 	return errors.Join(errs...)
 }
 
-// passStream compares one stream from its mark on. What is newer than all that was seen and than all that the pass before saw is left to the
-// sender, who is about to send it: taken here as well, it would only be transferred twice.
-func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has span64) error {
+// passStream compares one stream from its mark on. What is newer than all that was seen and than all that the pass before saw is left
+// to the sender, who is about to send it: taken here as well, it would only be transferred twice.
+func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has extent) error {
 	stream := t.stream(entry)
 	return r.locked(ctx, stream, func(c *course) error {
 		from, err := r.cfg.since()
@@ -203,8 +210,8 @@ func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
 	return errors.Join(errs...)
 }
 
-// closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays open as the
-// durable trace of what is missing, but no longer holds the stream. The caller holds the stream's lock.
+// closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays
+// open as the durable trace of what is missing, but no longer holds the stream. The caller holds the stream's lock.
 func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string) error {
 	open, err := r.mind.Gaps.OpenGaps()
 	if err != nil {
@@ -233,8 +240,8 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 	return nil
 }
 
-// refill fetches what is there of a gap and reports whether the gap can be closed. What the edge store has evicted of its beginning becomes a
-// gap of its own.
+// refill fetches what is there of a gap and reports whether the gap can be closed. What the edge store has evicted of its beginning
+// becomes a gap of its own.
 func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (whole bool, err error) {
 	entry, ours := t.entry(g.Stream)
 	if !ours || len(t.stateful) > 0 {

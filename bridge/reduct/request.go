@@ -113,8 +113,8 @@ func (r *request) insist(ctx context.Context, f func() error) error {
 	return retry(ctx, r.t.stopped, f)
 }
 
-// update takes a PATCH in. Each record that we want whole is answered 404, on its own: the sender then POSTs it at once. For PATCH, and only
-// there, an error of one record does not make the sender forget it.
+// update takes a PATCH in. Each record that we want whole is answered 404, on its own: the sender then POSTs it at once. For PATCH,
+// and only there, an error of one record does not make the sender forget it.
 func (r *request) update() {
 	if err := r.head.parse(r.ctx.Request.Header.RawHeaders()); err != nil {
 		r.refuse(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// job is the settling of one stream: everything up to the last of times is fetched, but for times themselves, which their sender is about to
-// deliver.
+// job is the settling of one stream: everything up to the last of times is fetched, but for times themselves, which their sender is
+// about to deliver.
 type job struct {
 	stream string
 	times  []int64 // ascending
@@ -19,8 +19,9 @@ type job struct {
 	err    error
 }
 
-// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). times are what the
-// caller will deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a later call finds it done.
+// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). times are what
+// the caller will deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a
+// later call finds it done.
 func (r *Reconciler) Settle(ctx context.Context, stream string, since time.Time, times []int64) error {
 	c := r.course(stream)
 	for {

@@ -17,9 +17,9 @@ import (
 	"github.com/reductstore/reduct-go/model"
 )
 
-// source reads the edge store. It takes reduct-go's types, but not its reader of batches: that one takes labels apart as text (a value with
-// quotes, an empty content type and bytes that are not UTF-8 come out changed), keeps whole batches in memory, and stops for good where a
-// server sends more than 100 records at once.
+// source reads the edge store. It takes reduct-go's types, but not its reader of batches: that one takes labels apart as text (a value
+// with quotes, an empty content type and bytes that are not UTF-8 come out changed), keeps whole batches in memory, and stops for good
+// where a server sends more than 100 records at once.
 type source struct {
 	http  *http.Client
 	base  string // ends with /api/v1
@@ -31,7 +31,10 @@ const (
 	maxSourceHeader = 16 << 20 // header section of one page
 )
 
-var errNotFound = errors.New("not found")
+var (
+	errNotFound    = errors.New("not found")
+	errUnreachable = errors.New("edge store does not answer")
+)
 
 func newSource(cfg Source) *source {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
@@ -70,7 +73,7 @@ func (s *source) do(ctx context.Context, method, path string, body []byte) (*htt
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the edge store: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil

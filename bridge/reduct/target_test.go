@@ -119,7 +119,8 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// Rule 1: 200 only when it is ours; a failure that may pass is waited for a little, then 503, and the sender's repetition is not taken twice.
+// Rule 1: 200 only when it is ours; a failure that may pass is waited for a little, then 503, and the sender's repetition is not taken
+// twice.
 func TestKept(t *testing.T) {
 	full := make([]error, 100)
 	for i := range full {
@@ -185,7 +186,7 @@ func TestRefused(t *testing.T) {
 		{"no records", testConfig(), batchOf("abc"), false, 0, 1<<63 - 1},
 		{"body longer", testConfig(), batchOf("abcd", "x-reduct-time-7: 3,a"), false, 7, 7},
 		{"body twice as long, other bytes", testConfig(), batchOf("abcabd", "x-reduct-time-7: 3,a"), false, 7, 7},
-		{"body three times as long", testConfig(), batchOf("abcabcabc", "x-reduct-time-7: 3,a"), false, 7, 7},
+		{"body 86 times as long", testConfig(), batchOf(strings.Repeat("abc", 86), "x-reduct-time-7: 3,a"), false, 7, 7},
 		{"body shorter", testConfig(), batchOf("ab", "x-reduct-time-7: 3,a"), false, 7, 7},
 		{"over max_body", small, batchOf(strings.Repeat("x", 160), "x-reduct-time-7: 80,a", "x-reduct-time-9: 80,a"), false, 7, 9},
 		{"unknown encoding", testConfig(), batchOf("abc", "x-reduct-time-7: 3,a", "content-encoding: br"), false, 7, 7},
@@ -257,6 +258,27 @@ func TestOversized(t *testing.T) {
 	}
 	if len(s.gaps.all) != 1 || s.gaps.all[0].From != 2 || s.gaps.all[0].To != 2 || !strings.Contains(s.gaps.all[0].Reason, "101 bytes over max_record") {
 		t.Errorf("gaps: got %+v, want one of record 2", s.gaps.all)
+	}
+}
+
+// A record that the log names once for its write and once for each update stands as often in the body.
+func TestRepeated(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		headers    []string
+		want       []string
+	}{
+		{"all twice", "aabbbb", []string{"x-reduct-time-1: 1,t", "x-reduct-time-2: 2,t"}, []string{`1 t "a"`, `2 t "bb"`}},
+		{"one three times", "abbbc", []string{"x-reduct-time-1: 1,t", "x-reduct-time-2: 1,t", "x-reduct-time-3: 1,t"}, []string{`1 t "a"`, `2 t "b"`, `3 t "c"`}},
+		{"85 times", strings.Repeat("abc", 85), []string{"x-reduct-time-1: 3,t"}, []string{`1 t "abc"`}},
+		{"neighbours alike", "xxx", []string{"x-reduct-time-1: 1,t", "x-reduct-time-2: 1,t"}, []string{`1 t "x"`, `2 t "x"`}},
+		{"beside an empty one", "aa", []string{"x-reduct-time-1: 1,t", "x-reduct-time-2: 0,t"}, []string{`1 t "a"`, `2 t ""`}},
+	} {
+		s := serve(t, testConfig(), nil)
+		want(t, s.send(batchOf(c.body, c.headers...)), 200)
+		if got := show(s.intake.records("b/e")); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
 	}
 }
 

@@ -26,7 +26,8 @@ type task struct {
 	read      time.Time       // just before it was asked for
 }
 
-// task reads a replication task. reduct-go's struct has no dst_prefix and loses the order of when, which decides what $limit and its like see.
+// task reads a replication task. reduct-go's struct has no dst_prefix and loses the order of when, which decides what $limit and its
+// like see.
 func (s *source) task(ctx context.Context, name string) (*task, error) {
 	var answer struct {
 		Settings struct {
@@ -80,8 +81,8 @@ func (t *task) filter(entry string) json.RawMessage {
 
 const metaEntry = "$meta"
 
-// selects reports whether the task sends an entry, as transaction_filter.rs decides it: a pattern with ! in front excludes, and attachments go
-// with the entry they belong to.
+// selects reports whether the task sends an entry, as transaction_filter.rs decides it: a pattern with ! in front excludes, and
+// attachments go with the entry they belong to.
 func (t *task) selects(entry string) bool {
 	matches := func(p string) bool {
 		parent, isMeta := strings.CutSuffix(entry, "/"+metaEntry)
@@ -146,8 +147,8 @@ func matchSegment(s, pattern string) bool {
 	return strings.HasSuffix(pattern, "*") || s == ""
 }
 
-// forQuery makes a replication's condition one that a query can be asked with. Directives go: replication ignores those that shape the answer
-// (#select_labels would strip the records), and the context ones are stateful.
+// forQuery makes a replication's condition one that a query can be asked with. Directives go: replication ignores those that shape the
+// answer (#select_labels would strip the records), and the context ones are stateful.
 func forQuery(when json.RawMessage) (json.RawMessage, []string, error) {
 	pairs, err := members(when)
 	if err != nil {
