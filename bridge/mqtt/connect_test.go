@@ -125,6 +125,9 @@ func TestTLS(t *testing.T) {
 			c := testConfig(b.address)
 			c.Broker = "mqtts://" + b.address
 			tt.change(&c)
+			if tt.fails != "" {
+				c.BackoffMin, c.BackoffMax = bridge.Duration(time.Hour), bridge.Duration(time.Hour)
+			}
 			appendRows(t, l, 0, 2, 10, "bucket/a")
 			r, _ := startRemote(t, c, pipelined, l.Outbox("far"))
 			if tt.fails != "" {

@@ -112,19 +112,7 @@ func (m *Machine) Accepted(id uint16, present bool, receiveMaximum int) {
 		m.note(c, bridge.NoteKept)
 		return
 	}
-	m.dropReceived(c) // what the old session had received says nothing about the new one
 	m.note(c, bridge.NoteLost)
-}
-
-// dropReceived takes the connection's R out of what waits to be committed; its C stays.
-func (m *Machine) dropReceived(c *conn) {
-	kept := m.acks[:0]
-	for _, a := range m.acks {
-		if a.Conn != c.id || a.Kind != bridge.AckReceived {
-			kept = append(kept, a)
-		}
-	}
-	m.acks = kept
 }
 
 // Rejected is a CONNACK from 0x80 on: an answer, and the session is as it was.
@@ -221,7 +209,8 @@ func (m *Machine) noted(n bridge.Note) {
 	m.ask(c)
 }
 
-// forgetSession is what a lost session means: R no longer counts, every open claim goes out again, marked.
+// forgetSession is what a lost session means: R no longer counts, every open claim goes out again, marked. No R of that session is still
+// on its way to be durable: all that were noted rode with "trying", at the latest.
 func (c *conn) forgetSession() {
 	for n := c.base; n < c.next; n++ {
 		if k := c.at(n); !k.has(ended) {

@@ -323,6 +323,48 @@ func TestRemoved(t *testing.T) {
 	}
 }
 
+// TestOtherFarEnd: no session of another broker is ours, whatever it says.
+func TestOtherFarEnd(t *testing.T) {
+	open := bridge.Restored{Next: map[uint16]uint64{0: 1}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}}, Received: true}}}
+	s := newScript(t, session.Config{QoS: 2, Clean: true}, open)
+	s.m.Ready(0)
+	s.want("noted", s.commit(), "trying")
+	s.want("connect", s.frames(), "CONNECT clean")
+	s.m.Accepted(0, true, 10)
+	s.want("noted", s.commit(), "lost")
+	s.want("again", s.frames(), "PUBLISH 1 dup marked")
+}
+
+// TestHeld: a message that is refused for now waits at the head of its lane until Retry (rule 16).
+func TestHeld(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hold bool
+		code byte
+		want string
+	}{
+		{"for now", false, 0x97, "returned 0"},
+		{"for good", false, 0x99, "refused 0, claim 1=1.1"},
+		{"for good, held", true, 0x99, "returned 0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(t, session.Config{QoS: 1, Hold: tt.hold}, bridge.Restored{})
+			s.m.Offer(&bridge.Row{Number: 1, Count: 2}, func(int) session.Lane { return session.Lane{} })
+			s.online(false, 10)
+			s.ack(session.Puback, 1, tt.code)
+			s.want("refused", s.commit(), tt.want)
+			if strings.HasPrefix(tt.want, "refused") {
+				return
+			}
+			if s.m.Held() != 1 {
+				t.Errorf("%d lanes held, want 1", s.m.Held())
+			}
+			s.m.Retry()
+			s.want("tried again, before what follows", s.commit(), "claim 1=1.0")
+		})
+	}
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	claim := func(n uint64) bridge.OpenClaim { return bridge.OpenClaim{Claim: bridge.Claim{Number: n}} }
 	for _, tt := range []struct {
