@@ -62,6 +62,15 @@ path = "{root}/wasm-modules/dist/label-remap.wasm"
 config = { rename = { device = "asset" } }
 [modules.reshape]
 path = "{root}/wasm-modules/dist/reshape.wasm"
+[modules.reshape.config]
+`
+	fromJSON = threeModules + `
+template = '{"seq":{{field:seq}},"rms":{{field:rms|4}},"peak":{{field:peak|1}},"time":{{time|ms}},"pad":{{field:pad}}}'
+`
+	fromWaveform = threeModules + `
+input = "f32"
+template = '{"asset":{{label:asset}},"rms":{{rms|4}},"peak":{{peak|4}},"time":{{time|ms}}}'
+missing = "null"
 `
 	noModules = ""
 )

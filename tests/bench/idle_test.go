@@ -21,7 +21,7 @@ config = { rename = { device = "asset" } }
 // Memory of a bridge that is ready and idle, and the time from its start until it is ready with the compile cache warm.
 func BenchmarkIdle(b *testing.B) {
 	for _, c := range []struct{ name, modules string }{
-		{"c-guest", cModule}, {"three-go-guests", threeModules},
+		{"c-guest", cModule}, {"three-go-guests", fromWaveform},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			far := newFarEnd(b)
@@ -64,7 +64,7 @@ func BenchmarkSoak(b *testing.B) {
 	far := newFarEnd(b)
 	defer far.close()
 	addr := fmt.Sprintf("127.0.0.1:%d", real.Port(b))
-	bridge := far.bridge(b, addr, threeModules)
+	bridge := far.bridge(b, addr, fromWaveform)
 	defer bridge.Kill()
 	early := make(chan float64, 1)
 	timer := time.AfterFunc(length/4, func() { early <- memory(b, bridge.Pid(), "VmRSS") })

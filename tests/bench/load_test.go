@@ -90,7 +90,7 @@ func BenchmarkBento(b *testing.B) {
 				far := newFarEnd(b, broker.lines...)
 				defer far.close()
 				addr := fmt.Sprintf("127.0.0.1:%d", real.Port(b))
-				bridge := far.bridge(b, addr, threeModules)
+				bridge := far.bridge(b, addr, fromWaveform)
 				defer bridge.Kill()
 				return far.load(b, "http://"+addr, site.LoadConfig{Size: logSize, Connections: 1, Entries: 1})
 			})

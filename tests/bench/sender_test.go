@@ -101,7 +101,7 @@ func drainSluice(b *testing.B, dir string, port int) (taken, arrived float64) {
 	b.Helper()
 	far := newFarEnd(b)
 	defer far.close()
-	bridge := far.bridge(b, fmt.Sprintf("127.0.0.1:%d", port), threeModules)
+	bridge := far.bridge(b, fmt.Sprintf("127.0.0.1:%d", port), fromJSON)
 	defer bridge.Kill()
 	store := real.StartStore(b, copyDir(b, dir), "")
 	defer store.Kill()
