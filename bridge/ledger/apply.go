@@ -54,9 +54,9 @@ func (o *Outbox) apply(s *bridge.Step) error {
 	}
 	for _, c := range s.Claims {
 		k := o.conn(c.Conn)
-		if k.next != c.Number {
-			return fmt.Errorf("journal row %d of %s claims %d on connection %d, want %d: %w",
-				o.number, o.name, c.Number, c.Conn, k.next, bridge.ErrCorrupt)
+		if k.next != c.Number || !o.hasPlace(c.Ref) {
+			return fmt.Errorf("journal row %d of %s claims message %d.%d as %d on connection %d, whose next is %d: %w",
+				o.number, o.name, c.Row, c.Index, c.Number, c.Conn, k.next, bridge.ErrCorrupt)
 		}
 		k.claims = append(k.claims, claim{ref: c.Ref, open: true, marked: c.Marked || o.marked[c.Ref]})
 		k.next++

@@ -5,18 +5,22 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
-// ballast is a file that takes room on the disk. On a full disk it is removed, so that claims, acknowledgements and the deleting of settled
-// rows, which is what makes room again, still fit. Appends are refused until it is back.
+// ballast is a file that takes room on the disk. On a full disk it is removed and the write-ahead log copied into its place: the log's file,
+// which never shrinks, is then empty, and claims, acknowledgements and the deleting of settled rows, which is what makes room again, fit
+// into it. Appends are refused until the ballast is back.
 type ballast struct {
 	path  string
 	size  int64
 	there bool
 }
 
-// restore makes the file where it is missing. It takes twice the room first: on the edge of a full disk the ballast would come
-// and go with every commit.
+// restore makes the file where it is missing and twice its room is free: on the edge of a full disk it would come and go with every commit.
 func (b *ballast) restore() error {
 	if b.there {
 		return nil
@@ -25,41 +29,47 @@ func (b *ballast) restore() error {
 		b.there = true
 		return nil
 	}
-	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
-	if err != nil {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(b.path), &disk); err != nil {
 		return fmt.Errorf("make ballast: %w", err)
 	}
-	err = fill(f, b.size)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if free := int64(disk.Bavail) * int64(disk.Bsize); free < 2*b.size {
+		return fmt.Errorf("make ballast: %v are free, want %v: %w", bridge.Size(free), bridge.Size(2*b.size), bridge.ErrFull)
+	}
+	if err := b.write(); err != nil {
 		return errors.Join(fmt.Errorf("make ballast: %w", err), os.Remove(b.path))
 	}
 	b.there = true
 	return nil
 }
 
-func fill(f *os.File, size int64) error {
-	block := make([]byte, 64<<10)
-	noise := rand.NewChaCha8([32]byte{})
-	for n := int64(0); n < 2*size; n += int64(len(block)) {
-		noise.Read(block) // a file system that compresses would keep no room for zeros; never fails
-		if _, err := f.Write(block); err != nil {
-			return err
-		}
-	}
-	if err := f.Truncate(size); err != nil {
+func (b *ballast) write() error {
+	f, err := os.Create(b.path)
+	if err != nil {
 		return err
 	}
-	return f.Sync()
+	block := make([]byte, 64<<10)
+	noise := rand.NewChaCha8([32]byte{})
+	for left := b.size; left > 0; left -= int64(len(block)) {
+		noise.Read(block) // a file system that compresses would keep no room for zeros; never fails
+		if _, err := f.Write(block[:min(left, int64(len(block)))]); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // dropBallast gives the room of the ballast to the database; false where it is gone already.
-func (l *Log) dropBallast() bool {
+func (l *Log) dropBallast() (bool, error) {
 	if !l.ballast.there {
-		return false
+		return false, nil
 	}
 	l.ballast.there = false
 	l.mu.Lock()
 	l.diskFull = true
 	l.mu.Unlock()
-	return os.Remove(l.ballast.path) == nil
+	if err := os.Remove(l.ballast.path); err != nil {
+		return false, nil // no room was made: the writes fail as they would without a ballast
+	}
+	return true, l.checkpointWAL()
 }

@@ -135,7 +135,10 @@ func (o *Outbox) readConn(r *reader) *conn {
 		k := claim{open: b&1 != 0, received: b&2 != 0, marked: b&4 != 0}
 		if k.open {
 			k.ref = bridge.Ref{Row: r.uvarint(), Index: uint32(r.uvarint())}
-			o.checkRef(r, k.ref)
+			if !o.hasPlace(k.ref) {
+				r.fail("claim of a message beyond its row")
+				return c
+			}
 			o.setClaimed(k.ref, true)
 		}
 		c.claims = append(c.claims, k)
@@ -144,11 +147,10 @@ func (o *Outbox) readConn(r *reader) *conn {
 	return c
 }
 
-// checkRef refuses a place that its row does not have.
-func (o *Outbox) checkRef(r *reader, ref bridge.Ref) {
-	if row := o.log.rows.get(ref.Row); row != nil && int(ref.Index) >= row.count {
-		r.fail("message beyond its row")
-	}
+// hasPlace reports whether a message is one of its row's, or the row is gone.
+func (o *Outbox) hasPlace(ref bridge.Ref) bool {
+	row := o.log.rows.get(ref.Row)
+	return row == nil || int(ref.Index) < row.count
 }
 
 func (o *Outbox) readShares(r *reader) {

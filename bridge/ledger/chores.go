@@ -180,7 +180,6 @@ func (l *Log) applyRewrite(w rewrite) {
 // tend does what is due between commits: the checkpoint of the write-ahead log, the ballast, the epoch file.
 func (l *Log) tend() error {
 	if l.wal >= l.limits.wal {
-		l.wal = 0
 		if err := l.checkpointWAL(); err != nil {
 			return err
 		}
@@ -193,7 +192,7 @@ func (l *Log) tend() error {
 	err := errors.Join(l.ballast.restore(), l.noteEpoch())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.diskFull = !l.ballast.there
+	l.diskFull = l.diskFull && !l.ballast.there
 	if err != nil {
 		l.note(err) // neither is needed to go on; both are tried again
 	}
@@ -201,17 +200,19 @@ func (l *Log) tend() error {
 }
 
 func (l *Log) checkpointWAL() error {
+	l.wal = 0
 	var busy, frames, done int
 	err := classify(l.tx.checkpoint.QueryRow().Scan(&busy, &frames, &done))
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errDiskFull):
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.note(err) // the write-ahead log keeps what is not copied; the next checkpoint tries again
+	if err == nil {
 		return nil
 	}
-	// The database file may have taken a page and not kept it. A new start reads the write-ahead log again.
-	return fmt.Errorf("checkpoint: %w: %w", bridge.ErrUnknown, err)
+	if !errors.Is(err, errDiskFull) {
+		// The database file may have taken a page and not kept it. A new start reads the write-ahead log again.
+		return fmt.Errorf("checkpoint: %w: %w", bridge.ErrUnknown, err)
+	}
+	l.mu.Lock()
+	l.note(err) // the write-ahead log keeps what is not copied; the next checkpoint tries again
+	l.mu.Unlock()
+	_, err = l.dropBallast()
+	return err
 }

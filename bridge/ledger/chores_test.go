@@ -70,7 +70,7 @@ func TestKeepDelivered(t *testing.T) {
 		cfg := testConfig()
 		cfg.Quota = 1 << 20
 		cfg.KeepDelivered = bridge.Duration(time.Hour)
-		limits := productionLimits()
+		limits := testLimits()
 		limits.ballast = 0
 		l := startWith(t, t.TempDir(), cfg, limits)
 		settleBoth := func(number uint64) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -98,7 +99,7 @@ var statements = [sqlCount]string{
 // pragmas are read back, because SQLite answers a setting that it cannot have with another, not with an error.
 // synchronous 2 is FULL: one fsync of the write-ahead log for each commit. Checkpoints are the committer's, between commits.
 var pragmas = []struct{ name, value, want string }{
-	{"page_size", "8192", "8192"},
+	{"page_size", strconv.Itoa(pageSize), strconv.Itoa(pageSize)},
 	{"journal_mode", "WAL", "wal"},
 	{"synchronous", "FULL", "2"},
 	{"wal_autocheckpoint", "0", "0"},
@@ -107,6 +108,9 @@ var pragmas = []struct{ name, value, want string }{
 	{"temp_store", "MEMORY", "2"},
 	{"foreign_keys", "OFF", "0"},
 }
+
+// pageSize holds a batch of small messages in two or three pages.
+const pageSize = 8192
 
 // openDB opens a connection that sets and asserts the pragmas, and makes the tables where there are none.
 func openDB(path string) (*sql.DB, error) {
@@ -164,6 +168,7 @@ type tx struct {
 	conn       *sql.Conn
 	stmts      [sqlCount]*sql.Stmt
 	checkpoint *sql.Stmt
+	freePages  *sql.Stmt
 	row        uint64 // number of the last batch row written in this transaction or before
 }
 
@@ -178,8 +183,10 @@ func prepareAll(ctx context.Context, db *sql.DB) (*tx, error) {
 			return nil, errors.Join(fmt.Errorf("prepare %q: %w", text, err), conn.Close())
 		}
 	}
-	if t.checkpoint, err = conn.PrepareContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare checkpoint: %w", err), conn.Close())
+	for text, to := range map[string]**sql.Stmt{"wal_checkpoint(PASSIVE)": &t.checkpoint, "freelist_count": &t.freePages} {
+		if *to, err = conn.PrepareContext(ctx, "PRAGMA "+text); err != nil {
+			return nil, errors.Join(fmt.Errorf("prepare %s: %w", text, err), conn.Close())
+		}
 	}
 	return t, nil
 }
@@ -193,7 +200,7 @@ func (t *tx) exec(statement int, args ...any) error {
 }
 
 func (t *tx) close() error {
-	errs := []error{t.checkpoint.Close()}
+	errs := []error{t.checkpoint.Close(), t.freePages.Close()}
 	for _, s := range t.stmts {
 		errs = append(errs, s.Close())
 	}

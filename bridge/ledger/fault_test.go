@@ -206,7 +206,7 @@ func settleRow(t testing.TB, o *Outbox, number uint64) {
 // go on. max_page_count stands for the disk.
 func TestDiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limits := productionLimits()
+		limits := testLimits()
 		limits.ballast = 64 << 10
 		dir := t.TempDir()
 		l := startWith(t, dir, testConfig(), limits)

@@ -15,6 +15,13 @@ func testConfig() Config {
 	return cfg
 }
 
+// testLimits are those of production but for the ballast, which would be most of what a test writes.
+func testLimits() limits {
+	limits := productionLimits(256 << 20)
+	limits.ballast = 64 << 10
+	return limits
+}
+
 // running is an open ledger whose committer runs.
 type running struct {
 	*Log
@@ -26,7 +33,7 @@ type running struct {
 // start opens a ledger and runs it until stop or the end of the test. prepare, where given, comes before Run.
 func start(t testing.TB, dir string, cfg Config, prepare ...func(*Log)) *running {
 	t.Helper()
-	return startWith(t, dir, cfg, productionLimits(), prepare...)
+	return startWith(t, dir, cfg, testLimits(), prepare...)
 }
 
 func startWith(t testing.TB, dir string, cfg Config, limits limits, prepare ...func(*Log)) *running {

@@ -26,16 +26,18 @@ type limits struct {
 	// wal is how far the write-ahead log may grow before it is copied into the database: pages that change often are copied less
 	// often, at the price of that much disk.
 	wal int64
-	// ballast is what a full disk still has room for: some thousand steps, whose journal is cut by checkpoints.
+	// ballast is what a full disk still has room for: the database taking in the whole write-ahead log, which then has room itself.
 	ballast int64
 }
 
-func productionLimits() limits {
+// productionLimits returns those of a ledger with this quota: a small one takes little disk beside it.
+func productionLimits(quota int64) limits {
+	wal := min(max(quota/16, 1<<20), 16<<20)
 	return limits{
 		idle: time.Second, tend: 10 * time.Second,
 		blockKeys: 4096, mergeAt: 64, ranges: 4096,
 		journal: 256 << 10, journalRows: 512,
 		drops: 256, dropBytes: 4 * maxGroup, rewrites: 2, rewriteBytes: 16 << 10, rewriteAge: 1024,
-		wal: 32 << 20, ballast: 8 << 20,
+		wal: wal, ballast: wal * 5 / 2,
 	}
 }

@@ -36,6 +36,7 @@ type Log struct {
 	ballast ballast
 	wal     int64 // bytes written since the last checkpoint, roughly
 	tended  time.Time
+	took    time.Duration // by the last transaction
 
 	mu         sync.Mutex // guards all below
 	queue      []*write
@@ -75,7 +76,7 @@ const (
 
 // Open opens the ledger in dir, makes one where there is none, and reads what is needed to go on. Nothing more is written until Run. ErrCorrupt where something that was acknowledged is missing or damaged.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
-	return openWith(ctx, dir, cfg, productionLimits())
+	return openWith(ctx, dir, cfg, productionLimits(int64(cfg.withDefaults().Quota)))
 }
 
 // openWith is Open with other limits, so that tests reach them soon.
