@@ -22,7 +22,8 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// intake is a fake: it remembers what it took, and fails as told before or after it took it.
+// intake is a fake: it remembers what it took, and fails as told before or after it took it. As the ledger, it knows the labels of updates
+// only.
 type intake struct {
 	mu      sync.Mutex
 	streams map[string][]bridge.Record // in the order of arrival
@@ -58,7 +59,10 @@ func (f *intake) Deliver(ctx context.Context, b *bridge.Batch) error {
 		if f.has(b.Stream, r.Time) && !wanted {
 			continue
 		}
-		delete(f.wants[b.Stream], bridge.Key{Time: r.Time, Revision: rev})
+		if wanted {
+			r.Revision = rev
+			delete(f.wants[b.Stream], bridge.Key{Time: r.Time, Revision: rev})
+		}
 		f.streams[b.Stream] = append(f.streams[b.Stream], clone(r))
 	}
 	return pop(&f.after)
@@ -81,7 +85,7 @@ func (f *intake) Update(_ context.Context, stream string, keys []bridge.Key, kno
 	}
 	for i, k := range keys {
 		for _, r := range f.streams[stream] {
-			known[i] = known[i] || r.Time == k.Time && bridge.LabelHash(r.Labels) == k.Revision
+			known[i] = known[i] || r.Time == k.Time && r.Revision == k.Revision
 		}
 		if !known[i] {
 			if f.wants == nil {
@@ -200,6 +204,12 @@ func (h *holder) Noted(stream string) {
 	defer h.mu.Unlock()
 	h.noted = append(h.noted, stream)
 }
+
+func (h *holder) Take(ctx context.Context, in Intake, b *bridge.Batch) error {
+	return in.Deliver(ctx, b)
+}
+
+func (h *holder) Took(string, int64, []bridge.Label) bool { return false }
 
 // site is a target that serves on a port of its own.
 type site struct {

@@ -171,7 +171,7 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *he
 func (r *Reconciler) insist(ctx context.Context, b *bridge.Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, insistTime)
 	defer cancel()
-	return retry(ctx, ctx.Done(), func() error { return r.mind.Intake.Deliver(ctx, b) })
+	return retry(ctx, ctx.Done(), func() error { return r.Take(ctx, r.mind.Intake, b) })
 }
 
 // retry calls f until it succeeds, fails for a reason that waiting does not cure, or ctx or stop ends.

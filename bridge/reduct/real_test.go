@@ -426,3 +426,35 @@ func (e *everything) Deliver(_ context.Context, b *bridge.Batch) error {
 	e.n += len(b.Records)
 	return nil
 }
+
+// Records that are labelled after they were written, while a backlog waits: the sender sends each with its final labels, and then once more as
+// an update with the same ones. It must not arrive twice.
+func TestRealLabelledBacklog(t *testing.T) {
+	t.Parallel()
+	for _, calm := range []bool{true, false} { // the target alone, and with the reconciler's first pass before the sender
+		s := startStore(t)
+		r := newReal(t, s, nil)
+		r.calm = calm
+		s.replicate(r.addr, nil)
+		s.mode("paused")
+		s.write("e", 1, 200)
+		for ts := int64(1); ts <= 200; ts += 50 {
+			h := map[string]string{}
+			for i := ts; i < ts+50; i++ {
+				h[fmt.Sprintf("x-reduct-time-%d", i)] = "0,,class=ok"
+			}
+			s.ask("PATCH", "/b/src/e/batch", "", h)
+		}
+		r.start()
+		s.mode("enabled")
+		r.arrived("dst/e", upTo(1, 200))
+		eventually(t, "the sender has nothing left", func() bool { return s.pending() == 0 })
+		r.arrived("dst/e", upTo(1, 200))
+		for _, rec := range r.intake.records("dst/e") {
+			if len(rec.Labels) != 2 || string(rec.Labels[0].Value) != "ok" {
+				t.Errorf("record %d: got labels %q, want class=ok and n", rec.Time, rec.Labels)
+			}
+		}
+		r.stop()
+	}
+}

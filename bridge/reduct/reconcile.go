@@ -39,6 +39,8 @@ const settlers = 4
 // Holder of the Target beside it. It has at most settlers+1 requests to the store in progress, and max_memory for the payloads of all
 // of them.
 type Reconciler struct {
+	taker
+
 	cfg       Source
 	maxRecord int64
 	maxBody   int64

@@ -23,7 +23,8 @@ type request struct {
 	batch  bridge.Batch
 	keys   []bridge.Key
 	times  []int64
-	known  []bool
+	wants  []item // records of a PATCH that may have to come whole
+	flags  []bool // what the intake said of wants
 }
 
 func (r *request) begin(t *Target, ctx *fasthttp.RequestCtx, stream string) {
@@ -38,6 +39,7 @@ func (r *request) end() {
 	clear(r.batch.Records) // no views into the next request's header section
 	clear(r.head.labels)
 	clear(r.head.items)
+	clear(r.wants)
 	r.t, r.ctx = nil, nil
 	t.requests.Put(r)
 }
@@ -105,7 +107,7 @@ func (r *request) deliver() error {
 			return fmt.Errorf("reconcile before the first batch of a connection: %w", err)
 		}
 	}
-	return r.insist(ctx, func() error { return r.t.part.Intake.Deliver(ctx, &r.batch) })
+	return r.insist(ctx, func() error { return r.t.taker.Take(ctx, r.t.part.Intake, &r.batch) })
 }
 
 // insist calls f until it succeeds, fails for good, ctx ends or the target shuts down.
@@ -126,32 +128,37 @@ func (r *request) update() {
 		r.keep(reason(err), err)
 		return
 	}
-	for i, it := range r.head.items {
-		if !r.known[i] {
+	for i, it := range r.wants {
+		if !r.flags[i] {
 			r.ctx.Response.Header.Set("x-reduct-error-"+strconv.FormatInt(it.time, 10), "404,not seen with these labels")
 		}
 	}
 }
 
-// wanted sets r.known[i] where record i need not come whole.
+// wanted puts the records that may have to come whole into r.wants, and sets r.flags[i] where r.wants[i] need not.
 func (r *request) wanted(ctx context.Context) error {
-	r.keys, r.times, r.known = r.keys[:0], r.times[:0], r.known[:0]
+	r.wants, r.keys, r.times = r.wants[:0], r.keys[:0], r.times[:0]
 	for _, it := range r.head.items {
-		r.keys = append(r.keys, bridge.Key{Time: it.time, Revision: bridge.LabelHash(r.head.labels[it.from:it.to])})
+		labels := r.head.labels[it.from:it.to]
+		if r.t.taker.Took(r.stream, it.time, labels) {
+			continue
+		}
+		r.wants = append(r.wants, it)
+		r.keys = append(r.keys, bridge.Key{Time: it.time, Revision: bridge.LabelHash(labels)})
 		r.times = append(r.times, it.time)
-		r.known = append(r.known, false)
 	}
-	if len(r.keys) == 0 {
+	r.flags = append(r.flags[:0], make([]bool, len(r.wants))...)
+	if len(r.wants) == 0 {
 		return nil
 	}
 	if r.t.cfg.OnUpdate == "resend" {
-		return r.t.part.Intake.Update(ctx, r.stream, r.keys, r.known)
+		return r.t.part.Intake.Update(ctx, r.stream, r.keys, r.flags)
 	}
-	if err := r.t.part.Intake.Unseen(ctx, r.stream, r.times, r.known); err != nil {
+	if err := r.t.part.Intake.Unseen(ctx, r.stream, r.times, r.flags); err != nil {
 		return err
 	}
-	for i := range r.known {
-		r.known[i] = !r.known[i] // seen at all is known well enough
+	for i := range r.flags {
+		r.flags[i] = !r.flags[i] // seen at all is known well enough
 	}
 	return nil
 }

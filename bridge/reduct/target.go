@@ -39,6 +39,10 @@ type Holder interface {
 	Settle(ctx context.Context, stream string, since time.Time, times []int64) error
 	// Noted tells that a gap of the stream has been noted just now.
 	Noted(stream string)
+	// Take delivers a batch to in; Took reports whether it, or the reconciler itself, took a record in with these very labels a
+	// short while ago.
+	Take(ctx context.Context, in Intake, b *bridge.Batch) error
+	Took(stream string, t int64, labels []bridge.Label) bool
 }
 
 // Parts is what a Target works with.
@@ -59,8 +63,12 @@ type Target struct {
 	server   fasthttp.Server
 	budget   *budget
 	decoders decoders
-	requests sync.Pool // of *request
-	loud     *loud
+	requests sync.Pool   // of *request
+	taker    interface { // the Holder, where there is one
+		Take(ctx context.Context, in Intake, b *bridge.Batch) error
+		Took(stream string, t int64, labels []bridge.Label) bool
+	}
+	loud *loud
 
 	closing atomic.Bool
 	stopped chan struct{} // closed with closing
@@ -73,6 +81,9 @@ func NewTarget(cfg Config, p Parts) *Target {
 	}
 	t := &Target{cfg: cfg, part: p, budget: newBudget(int64(cfg.MaxMemory)), stopped: make(chan struct{})}
 	t.loud = &loud{log: p.Log}
+	if t.taker = p.Holder; p.Holder == nil {
+		t.taker = new(taker)
+	}
 	t.requests.New = func() any { return new(request) }
 	t.server = fasthttp.Server{
 		Handler: t.handle, ErrorHandler: t.unreadable,

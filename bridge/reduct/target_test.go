@@ -326,6 +326,31 @@ func TestUpdate(t *testing.T) {
 			}
 		})
 	}
+	t.Run("labels that are taken back", func(t *testing.T) {
+		s := serve(t, testConfig(), nil)
+		old, path := "x-reduct-time-1: 1,a,n=old", "/api/v1/b/b/e/batch"
+		want(t, s.send(rawRequest("POST", path, "x", old)), 200)
+		same := s.send(rawRequest("PATCH", path, "", "x-reduct-time-1: 0,,n=old"))
+		if got := same.Header.Get("x-reduct-error-1"); got != "" {
+			t.Errorf("PATCH with the labels it was taken with: got %q, want no error", got)
+		}
+		s.send(rawRequest("PATCH", path, "", "x-reduct-time-1: 0,,n=new"))
+		want(t, s.send(rawRequest("POST", path, "x", "x-reduct-time-1: 1,a,n=new")), 200)
+		back := s.send(rawRequest("PATCH", path, "", "x-reduct-time-1: 0,,n=old"))
+		if got := back.Header.Get("x-reduct-error-1"); !strings.HasPrefix(got, "404,") {
+			t.Errorf("PATCH back to the first labels: got %q, want 404", got)
+		}
+	})
+	t.Run("seen with other labels", func(t *testing.T) {
+		s := serve(t, testConfig(), nil)
+		path := "/api/v1/b/b/e/batch"
+		want(t, s.send(rawRequest("POST", path, "x", "x-reduct-time-1: 1,a,n=old")), 200)
+		want(t, s.send(rawRequest("POST", path, "x", "x-reduct-time-1: 1,a,n=new")), 200) // not taken: seen
+		resp := s.send(rawRequest("PATCH", path, "", "x-reduct-time-1: 0,,n=new"))
+		if got := resp.Header.Get("x-reduct-error-1"); !strings.HasPrefix(got, "404,") {
+			t.Errorf("PATCH with labels that never arrived: got %q, want 404", got)
+		}
+	})
 	t.Run("ledger full", func(t *testing.T) {
 		s := serve(t, testConfig(), nil)
 		s.intake.before = slices.Repeat([]error{bridge.ErrFull}, 100)
