@@ -134,6 +134,7 @@ func (c *client) serve(ctx context.Context, l *link, clean bool) error {
 	c.mu.Unlock()
 	client := paho.NewClient(paho.ClientConfig{
 		ClientID: c.name, Conn: l, Session: &manager{c: c}, PacketTimeout: time.Duration(c.c.Connect),
+		AuthHandler:       noAuth{},
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
 	})
 	ca, err := client.Connect(ctx, cp)
@@ -247,5 +248,13 @@ func brokerEnded(err error) bool {
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+// noAuth answers a broker that wants an authentication which we did not offer. Without a handler paho dies of it.
+type noAuth struct{}
+
+func (noAuth) Authenticate(*paho.Auth) *paho.Auth {
+	return &paho.Auth{ReasonCode: packets.AuthContinueAuthentication}
+}
+func (noAuth) Authenticated() {}
 
 func ignorePublish(paho.PublishReceived) (bool, error) { return true, nil }

@@ -267,6 +267,8 @@ func TestNonsense(t *testing.T) {
 		{"DISCONNECT", func(c net.Conn) { connack(c, 0); _, _ = c.Write([]byte{0xe0, 1, 0x8b}) }},
 		{"server busy", func(c net.Conn) { connack(c, 0x89) }},
 		{"session taken over", func(c net.Conn) { connack(c, 0); _, _ = c.Write([]byte{0xe0, 1, 0x8e}) }},
+		{"an authentication that nobody asked for", func(c net.Conn) { connack(c, 0, 0x15, 0, 1, 'x'); _, _ = c.Write([]byte{0xf0, 2, 0x18, 0}) }},
+		{"an authentication before CONNACK", func(c net.Conn) { _, _ = c.Write([]byte{0xf0, 2, 0x18, 0}) }},
 		{"a message that nobody asked for", func(c net.Conn) { connack(c, 0); _, _ = c.Write([]byte{0x32, 6, 0, 1, 'a', 0, 1, 0}) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

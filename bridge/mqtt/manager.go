@@ -30,7 +30,7 @@ func (m *manager) ConAckReceived(_ io.Writer, _ *packets.Connect, ca *packets.Co
 		}
 		return err
 	}
-	if p.ReceiveMaximum != nil {
+	if p.ReceiveMaximum != nil && c.c.QoS > 0 {
 		e.most = int(*p.ReceiveMaximum)
 	}
 	if p.MaximumPacketSize != nil && (e.size == 0 || int(*p.MaximumPacketSize) < e.size) {
