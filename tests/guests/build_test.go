@@ -112,6 +112,18 @@ func (w *workshop) load(rt *host.Runtime, g guest) (*host.Module, error) {
 // chain loads modules and makes a chain of them, over the states that a test commits.
 func (w *workshop) chain(tb testing.TB, states *states, guests ...guest) *host.Chain {
 	tb.Helper()
+	return w.counted(tb, states, nil, guests...)
+}
+
+// measured is chain with metrics of its own.
+func (w *workshop) measured(tb testing.TB, guests ...guest) (*host.Chain, *bridge.Metrics) {
+	tb.Helper()
+	metrics := new(bridge.Metrics)
+	return w.counted(tb, new(states), metrics, guests...), metrics
+}
+
+func (w *workshop) counted(tb testing.TB, states *states, metrics *bridge.Metrics, guests ...guest) *host.Chain {
+	tb.Helper()
 	rt := w.runtime(tb)
 	var modules []*host.Module
 	for _, g := range guests {
@@ -122,7 +134,7 @@ func (w *workshop) chain(tb testing.TB, states *states, guests ...guest) *host.C
 		tb.Cleanup(m.Close)
 		modules = append(modules, m)
 	}
-	c, err := rt.Chain("p", modules, states, nil)
+	c, err := rt.Chain("p", modules, states, metrics)
 	if err != nil {
 		tb.Fatal(err)
 	}

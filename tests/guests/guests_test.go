@@ -190,7 +190,7 @@ func TestStableSpeedAsksTheHost(t *testing.T) {
 	}
 }
 
-const remapC = "../../wasm-modules/label-remap-c/main.c"
+const remapSource = "../../wasm-modules/label-remap-c/main.c"
 
 // remaps are configurations that both label-remaps get, and records that go through them.
 var remaps = []table{
@@ -219,7 +219,7 @@ func labels(text string) (ls []bridge.Label) {
 }
 
 func TestTheSameInGoAndC(t *testing.T) {
-	shop.buildC(t, "label-remap-c", remapC)
+	shop.buildC(t, "label-remap-c", remapSource)
 	for i, config := range remaps {
 		var rs []bridge.Record
 		for at, l := range remapRecords {
@@ -262,7 +262,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRefusalsOfC(t *testing.T) {
-	shop.buildC(t, "label-remap-c", remapC)
+	shop.buildC(t, "label-remap-c", remapSource)
 	rt := shop.runtime(t)
 	many := table{}
 	for i := range 257 {
@@ -308,32 +308,5 @@ func TestManyRecordsInLittleMemory(t *testing.T) {
 		if len(out.Parked) != len(rs) || !strings.Contains(out.Parked[0].Reason, "no JSON at byte") {
 			t.Fatalf("%d of %d parked: %+v", len(out.Parked), len(rs), out.Parked[0].Reason)
 		}
-	}
-}
-
-func BenchmarkGuests(b *testing.B) {
-	v := site.NewVibration(site.VibrationConfig{Seed: 1})
-	rs := make([]bridge.Record, 85)
-	for i := range rs {
-		rs[i] = *v.Fill(new(site.Sample), 0, 50+i)
-	}
-	for _, c := range []struct {
-		name string
-		in   []guest
-	}{{"stable-speed", pipeline[:1]}, {"label-remap", pipeline[1:2]}, {"label-remap-c", []guest{{"label-remap-c", pipeline[1].config}}}, {"reshape-16KiB", []guest{{"reshape",
-		table{"input": "f32", "template": `{"rms": {{rms|4}}, "peak": {{peak|4}}, "kurtosis": {{kurtosis|2}}}`}}}}, {"all", pipeline}} {
-		b.Run(c.name, func(b *testing.B) {
-			if c.name == "label-remap-c" {
-				shop.buildC(b, "label-remap-c", remapC)
-			}
-			chain, out := shop.chain(b, new(states), c.in...), new(bridge.Results)
-			for b.Loop() {
-				out.Reset()
-				if err := chain.Apply(context.Background(), stream, rs, out); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/85, "ns/record")
-		})
 	}
 }
