@@ -28,7 +28,8 @@ type Progress struct {
 	Idle bool // nothing is open that could still be answered; a stopping pump may end
 }
 
-// Pump carries what was appended to one remote: rows → Step → Commit → send (rules 8 to 16). It knows nothing of the far end's protocol.
+// Pump carries what was appended to one remote: rows → Step → Commit → send (rules 8 to 16). It knows nothing of the far end's
+// protocol.
 type Pump struct {
 	Outbox Outbox
 	Sender Sender

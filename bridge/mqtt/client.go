@@ -167,16 +167,15 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 			return errors.Join(ctx.Err(), client.Disconnect(&paho.Disconnect{}))
 		case <-c.erase:
 			never := uint32(0)
-			if err := client.Disconnect(&paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}); err != nil {
-				return fmt.Errorf("erase session: %w", err)
-			}
-			return errErased
+			bye := &paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}
+			return errors.Join(errErased, client.Disconnect(bye)) // whether it arrives or not, nobody needs the session
 		case <-tick:
 			if still++; seen != c.acks.Load() || c.inflight.Load() == 0 {
 				still, seen = 0, c.acks.Load()
 			}
 			if still >= 2 { // two whole ticks
-				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v", c.inflight.Load(), time.Duration(c.c.Watchdog)))
+				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v",
+					c.inflight.Load(), time.Duration(c.c.Watchdog)))
 				return nil
 			}
 		}

@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Broker       string `toml:"broker"`        // mqtt:// or tcp:// (port 1883), mqtts:// or ssl:// (port 8883)
 	Profile      string `toml:"profile"`       // generic: topics and user properties as below
-	ClientID     string `toml:"client_id"`     // names the session at the broker: fixed, and used by nobody else. Further connections add -2, -3, …
+	ClientID     string `toml:"client_id"`     // names the session: fixed, nobody else's. Further connections add -2, -3, …
 	Username     string `toml:"username"`      // empty = none
 	Password     string `toml:"password"`      // empty = none
 	PasswordFile string `toml:"password_file"` // read at every connect, one line; instead of password
@@ -38,11 +38,11 @@ type Config struct {
 	Window      int             `toml:"window"`      // most unacknowledged messages a connection, where the broker would allow more
 	MaxPacket   bridge.Size     `toml:"max_packet"`  // largest PUBLISH; 0B = what the broker says. A larger message is parked
 	IDIn        string          `toml:"id_in"`       // user-property (sluice-id, sluice-time) or none
-	LabelsIn    string          `toml:"labels_in"`   // user-property (each label under its name) or none
-	OnError     string          `toml:"on_error"`    // park, or hold: a refused message stays at the head of its lane and is tried again; strict lanes only
+	LabelsIn    string          `toml:"labels_in"`   // user-property (each under its name) or none
+	OnError     string          `toml:"on_error"`    // park, or hold: a refused message is tried again before its lane goes on; strict only
 
 	KeepAlive  bridge.Duration `toml:"keep_alive"`  // of the connection, whole seconds; the broker may set another
-	Watchdog   bridge.Duration `toml:"watchdog"`    // a connection with unacknowledged messages and no acknowledgement for so long is dropped; 0s = never
+	Watchdog   bridge.Duration `toml:"watchdog"`    // messages in flight and no acknowledgement for so long: connect anew; 0s = never
 	Connect    bridge.Duration `toml:"connect"`     // longest wait for TCP, TLS and CONNACK, each
 	BackoffMin bridge.Duration `toml:"backoff_min"` // first wait before connecting again, and before a held message is tried again
 	BackoffMax bridge.Duration `toml:"backoff_max"` // longest; also the first after the broker refused the client itself

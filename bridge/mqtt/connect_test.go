@@ -89,7 +89,8 @@ func (a *authority) issue(name string, c *x509.Certificate) (cert, key string) {
 func TestTLS(t *testing.T) {
 	ca := newAuthority(t)
 	serverCert, serverKey := ca.issue("server", &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"broker.test"},
+		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"broker.test"},
 	})
 	clientCert, clientKey := ca.issue("client", &x509.Certificate{
 		SerialNumber: big.NewInt(3), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

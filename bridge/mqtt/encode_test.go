@@ -80,8 +80,9 @@ func TestEncode(t *testing.T) {
 			if s := strings.Join(user, " "); s != tt.user {
 				t.Errorf("user properties %q, want %q", s, tt.user)
 			}
-			if want := uint32(time.Duration(c.Expiry) / time.Second); want > 0 && (got.Properties.MessageExpiry == nil || *got.Properties.MessageExpiry != want) {
-				t.Errorf("expiry %v, want %d", got.Properties.MessageExpiry, want)
+			want := uint32(time.Duration(c.Expiry) / time.Second)
+			if e := got.Properties.MessageExpiry; want > 0 && (e == nil || *e != want) {
+				t.Errorf("expiry %v, want %d", e, want)
 			}
 		})
 	}
@@ -145,7 +146,8 @@ func TestEncodeTopicFollowsRow(t *testing.T) {
 
 func TestCheckText(t *testing.T) {
 	for text, ok := range map[string]bool{
-		"": true, "plain": true, "Köln": true, "日本": true, "\U0001F600": true, "a\tb": false, "a\x7fb": false, "a\u0085b": false, "\x00": false,
+		"": true, "plain": true, "Köln": true, "日本": true, "\U0001F600": true,
+		"a\tb": false, "a\x7fb": false, "a\u0085b": false, "\x00": false,
 		"\xff": false, "\xc3": false, "\xed\xa0\x80": false, "\ufdd0": false, "\uffff": false, "\U0001FFFE": false,
 	} {
 		if err := checkText([]byte(text)); (err == nil) != ok {

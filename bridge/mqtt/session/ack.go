@@ -192,7 +192,7 @@ func (c *conn) durably(a *bridge.Ack) {
 	}
 }
 
-// claim adds to s what may go now: the heads of free lanes, at most the free Receive Maximum of their connection.
+// claim adds to s what may go now or soon: the heads of free lanes.
 func (m *Machine) claim(s *bridge.Step) {
 	n := m.c.Connections
 	for i := range n {
@@ -227,8 +227,9 @@ func (m *Machine) claimOn(c *conn, s *bridge.Step) {
 // quantum is how many messages of one lane are claimed before the next lane has its turn.
 const quantum = 32
 
-// room returns how many claims may be made on c in this step: the Receive Maximum, the step's size and, for rule 11, number to be
-// claimed − lowest not durably ended < N.
+// room returns how many claims may be made on c in this step: the Receive Maximum and what is claimed ahead of it, the step's size and, for
+// rule 11, number to be claimed − lowest not durably ended < N. What is claimed ahead is sent as soon as the window has room, without waiting for
+// a commit; the price is paid after a crash or a lost session, when messages that never went out are resent as if they had.
 func (m *Machine) room(c *conn, s *bridge.Step) int {
-	return min(c.window-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
+	return min(c.window+m.c.Ahead-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
 }

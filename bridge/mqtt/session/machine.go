@@ -14,6 +14,7 @@ type Config struct {
 	Window      int  // at most this many unacknowledged a connection, whatever its Receive Maximum; 0 = no limit of ours
 	Queue       int  // spans (messages of one row and lane that follow each other) that are queued before Room is false; 0 = 65,536
 	Claims      int  // at most this many claims in a Step; 0 = 4,096
+	Ahead       int  // claims a connection may have beyond its window, so that no send waits for a commit; 0 = none
 	Hold        bool // a message that is refused for good is tried again like one refused for now; strict lanes only
 	Clean       bool // the far end is not the one that the restored claims belong to: no session of it can be ours
 }

@@ -302,7 +302,9 @@ func TestRefuseSent(t *testing.T) {
 }
 
 func TestRemoved(t *testing.T) {
-	open := bridge.Restored{Far: "here", Next: map[uint16]uint64{0: 5, 2: 8}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Conn: 2, Number: 7}}}}
+	open := bridge.Restored{
+		Far: "here", Next: map[uint16]uint64{0: 5, 2: 8}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Conn: 2, Number: 7}}},
+	}
 	s := newScript(t, session.Config{QoS: 1}, open)
 	if got := fmt.Sprint(s.m.Connections()); got != "[0 2]" {
 		t.Errorf("connections %s, want [0 2]", got)
@@ -325,7 +327,9 @@ func TestRemoved(t *testing.T) {
 
 // TestOtherFarEnd: no session of another broker is ours, whatever it says.
 func TestOtherFarEnd(t *testing.T) {
-	open := bridge.Restored{Next: map[uint16]uint64{0: 1}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}}, Received: true}}}
+	open := bridge.Restored{
+		Next: map[uint16]uint64{0: 1}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}}, Received: true}},
+	}
 	s := newScript(t, session.Config{QoS: 2, Clean: true}, open)
 	s.m.Ready(0)
 	s.want("noted", s.commit(), "trying")
@@ -376,7 +380,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"more than identifiers", []bridge.OpenClaim{claim(5), claim(5 + 65535)}},
 	} {
 		m := session.New(session.Config{QoS: 2})
-		err := m.Restore(bridge.Restored{Claims: tt.claims, Next: map[uint16]uint64{0: 6}}, func(bridge.Ref) (session.Lane, error) { return session.Lane{}, nil })
+		lane := func(bridge.Ref) (session.Lane, error) { return session.Lane{}, nil }
+		err := m.Restore(bridge.Restored{Claims: tt.claims, Next: map[uint16]uint64{0: 6}}, lane)
 		if !errors.Is(err, bridge.ErrCorrupt) {
 			t.Errorf("%s: got %v, want %v (rule 17)", tt.name, err, bridge.ErrCorrupt)
 		}
@@ -397,7 +402,8 @@ func BenchmarkMachine(b *testing.B) {
 			for ended < b.N {
 				for m.Room() && row < uint64(ended/85+40) {
 					row++
-					m.Offer(&bridge.Row{Number: row, Count: 85}, func(int) session.Lane { return session.Lane{Hash: row % 8, Ordering: bridge.Pipelined} })
+					lane := session.Lane{Hash: row % 8, Ordering: bridge.Pipelined}
+					m.Offer(&bridge.Row{Number: row, Count: 85}, func(int) session.Lane { return lane })
 				}
 				if m.Step() != nil {
 					m.Done()

@@ -126,7 +126,7 @@ func (w *world) boot() {
 		w.lossy = true
 	}
 	w.m = session.New(session.Config{
-		QoS: w.qos, Connections: conns, IDs: w.ids, Window: 1 + w.pick(6), Queue: 1 + w.pick(9), Claims: 1 + w.pick(4),
+		QoS: w.qos, Connections: conns, IDs: w.ids, Window: 1 + w.pick(6), Queue: 1 + w.pick(9), Claims: 1 + w.pick(4), Ahead: w.pick(4),
 		Hold: w.hold, Clean: changed,
 	})
 	if err := w.m.Restore(r, func(r bridge.Ref) (session.Lane, error) { return w.lane(r.Row), nil }); err != nil {
