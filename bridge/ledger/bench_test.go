@@ -162,3 +162,65 @@ func BenchmarkFsync(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOpen is a start with 100 MB that wait, all of which is read to see that it is whole, and a million seen keys that jitter.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	cfg := Default()
+	cfg.Routes = map[string][]string{"p": {"r"}}
+	l := start(b, dir, cfg)
+	for n := range 250 {
+		a := benchAppend("bucket/entry", 100, 4000)
+		at(a, n)
+		mustAppend(b, l, a)
+	}
+	for n := range 100 {
+		a := benchAppend("bucket/keys", 10_000, 0)
+		a.Messages = a.Messages[:0]
+		for i := range a.Keys {
+			a.Keys[i].Time = int64(n*10_000+i)*10_000 + int64(i)*7919%97
+		}
+		mustAppend(b, l, a)
+	}
+	l.stop()
+	for b.Loop() {
+		l, err := Open(context.Background(), dir, cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFresh is a look-up of 85 records: all new, which is the rule, or sent again from the middle of a million keys.
+func BenchmarkFresh(b *testing.B) {
+	cfg := Default()
+	cfg.Routes = map[string][]string{"p": {"r"}}
+	l := start(b, b.TempDir(), cfg)
+	for n := range 250 {
+		a := benchAppend("bucket/entry", 4000, 0)
+		at(a, n)
+		a.Messages = nil
+		mustAppend(b, l, a)
+	}
+	rs, fresh := make([]bridge.Record, 85), make([]bool, 85)
+	for _, c := range []struct {
+		name string
+		from int
+	}{{"new", 1_000_000}, {"seen", 500_000}} {
+		b.Run(c.name, func(b *testing.B) {
+			for i := range rs {
+				k := int64(c.from + i)
+				rs[i].Time = 1_700_000_000_000_000 + k*10_000 + k*7919%97
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := l.Fresh("p", "bucket/entry", rs, fresh); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

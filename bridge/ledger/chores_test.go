@@ -40,7 +40,7 @@ func settleBut(t *testing.T, o *Outbox, number uint64, one int) {
 // TestRewrite: a row that one blocked lane holds is rewritten small, and gives back what is left of it.
 func TestRewrite(t *testing.T) {
 	cfg := testConfig()
-	cfg.Cache = -1
+	cfg.Cache = 0
 	dir := t.TempDir()
 	l := startWith(t, dir, cfg, smallLimits())
 	mustAppend(t, l, passing("b/e", 10_000, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10))

@@ -19,7 +19,7 @@ type Config struct {
 	Routes map[string][]string `toml:"-"`
 	// CommitDeadline is how long a writer waits for a commit before the outcome is unknown. Default 5 s.
 	CommitDeadline time.Duration `toml:"-"`
-	// Cache is how many bytes of recently appended messages stay in memory, so that pumps need not read them back. Default 32 MiB.
+	// Cache is how many bytes of recently appended messages stay in memory, so that pumps need not read them back; 0 is none. Default 32 MiB.
 	Cache bridge.Size `toml:"-"`
 	// Exact is how many keys of a stream are kept one by one; older ones are ranges. Default 1,000,000, what a ReductStore
 	// replication log holds: it can resend nothing older.

@@ -100,7 +100,7 @@ func TestCorruptWhileRunning(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filled(t)
 			cfg := testConfig()
-			cfg.Cache = -1
+			cfg.Cache = 0
 			limits := smallLimits()
 			limits.blockKeys = 2 // so that blocks are not read at Open
 			l, err := openWith(context.Background(), dir, cfg, limits)
