@@ -350,8 +350,9 @@ func TestOtherBroker(t *testing.T) {
 			marked++
 		}
 	}
-	if n, doubles := checkGot(t, h.all()); n != 30 || marked != 5 || doubles != 0 {
-		t.Errorf("got %d messages, %d marked, %d doubles; want 30, 5, 0", n, marked, doubles)
+	// After a restart nobody knows which of the open claims were sent: those that were only claimed ahead are marked too.
+	if n, doubles := checkGot(t, h.all()); n != 30 || marked != 20 || doubles != 0 {
+		t.Errorf("got %d messages, %d marked, %d doubles; want 30, 20, 0", n, marked, doubles)
 	}
 }
 

@@ -14,6 +14,8 @@ type box struct {
 	settled map[bridge.Ref]bool
 	parked  map[bridge.Ref]bool
 	marked  map[bridge.Ref]bool // returned while marked
+	sent    map[bridge.Ref]bool // under its present claim
+	must    map[bridge.Ref]bool // sent in a session that was lost
 	claimed map[bridge.Ref]bool // at any time
 }
 
@@ -25,7 +27,7 @@ type boxConn struct {
 
 func newBox(ids int) box {
 	return box{
-		ids: ids, conns: map[uint16]*boxConn{}, settled: map[bridge.Ref]bool{}, parked: map[bridge.Ref]bool{},
+		ids: ids, sent: map[bridge.Ref]bool{}, must: map[bridge.Ref]bool{}, conns: map[uint16]*boxConn{}, settled: map[bridge.Ref]bool{}, parked: map[bridge.Ref]bool{},
 		marked: map[bridge.Ref]bool{}, claimed: map[bridge.Ref]bool{},
 	}
 }
@@ -67,7 +69,7 @@ func (b *box) apply(s *bridge.Step) string {
 			return "identifier in use"
 		case k.Marked && !b.claimed[k.Ref]:
 			return "marked without a claim before"
-		case b.marked[k.Ref] && !k.Marked:
+		case b.must[k.Ref] && !k.Marked:
 			return "mark forgotten"
 		}
 		delete(b.marked, k.Ref)
@@ -91,6 +93,7 @@ func (b *box) ack(a bridge.Ack) string {
 		return ""
 	case bridge.AckReturned:
 		b.marked[k.Ref] = k.Marked
+		delete(b.sent, k.Ref)
 	case bridge.AckRefused:
 		b.parked[k.Ref] = true
 		b.settled[k.Ref] = true
@@ -105,6 +108,7 @@ func (b *box) lose(c *boxConn) {
 	c.trying = false
 	for i := range c.claims {
 		c.claims[i].Received, c.claims[i].Marked = false, true
+		b.must[c.claims[i].Ref] = b.must[c.claims[i].Ref] || b.sent[c.claims[i].Ref]
 	}
 }
 

@@ -209,14 +209,17 @@ func (m *Machine) noted(n bridge.Note) {
 	m.ask(c)
 }
 
-// forgetSession is what a lost session means: R no longer counts, every open claim goes out again, marked. No R of that session is still
+// forgetSession is what a lost session means: R no longer counts, what was sent goes out again, marked. The outbox marks all open claims: it
+// does not know which were claimed ahead and never sent; after a crash nor do we. No R of that session is still
 // on its way to be durable: all that were noted rode with "trying", at the latest.
 func (c *conn) forgetSession() {
 	for n := c.base; n < c.next; n++ {
 		if k := c.at(n); !k.has(ended) {
 			k.flags &^= received | releasable
 			k.rels = 0
-			k.mark |= SessionLost
+			if k.has(sent) {
+				k.mark |= SessionLost
+			}
 		}
 	}
 }

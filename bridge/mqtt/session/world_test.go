@@ -267,6 +267,7 @@ func (w *world) carry() {
 		}
 		if f.Kind == session.Publish {
 			w.published[f.Ref]++
+			w.box.sent[f.Ref] = true
 			if f.Number >= uint64(w.ids) {
 				w.fire("identifiers wrapped")
 			}
