@@ -203,3 +203,34 @@ func (r *Reconciler) evicted(ctx context.Context, stream string, want run, n int
 	}
 	return nil
 }
+
+// overtakenReason begins the reason of a gap that overtaken notes.
+const overtakenReason = "evicted from the edge store before it was compared; what its sender had not delivered by then is lost"
+
+// overtaken notes what the edge store's quota has passed over before it was compared: nobody can tell any more how much of it there was. A
+// long outage does so again and again; its gap grows instead of becoming many. The mark moves behind it, so that it is said once.
+func (r *Reconciler) overtaken(ctx context.Context, stream string, from, to int64) error {
+	open, err := r.mind.Gaps.OpenGaps()
+	if err != nil {
+		return fmt.Errorf("list gaps: %w", err)
+	}
+	g := bridge.Gap{Stream: stream, From: from, To: to, Noted: time.Now(), Reason: overtakenReason}
+	var grown []int64
+	for _, o := range open {
+		if o.Stream == stream && o.Reason == overtakenReason && o.To == g.From-1 {
+			g.From, g.Noted = o.From, o.Noted
+			grown = append(grown, o.ID)
+		}
+	}
+	if err := r.mind.Gaps.NoteGap(ctx, g); err != nil {
+		return fmt.Errorf("note a gap of %s: %w", stream, err)
+	}
+	for _, id := range grown {
+		if err := r.mind.Gaps.CloseGap(ctx, id); err != nil {
+			return fmt.Errorf("close gap %d of %s: %w", id, stream, err)
+		}
+	}
+	r.mind.Log.Warn("the edge store's quota has evicted records before they were compared", "stream", stream,
+		"from", time.UnixMicro(g.From).UTC(), "to", time.UnixMicro(g.To).UTC())
+	return r.mind.Marks.SetReconciled(ctx, stream, to)
+}

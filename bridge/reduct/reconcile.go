@@ -173,6 +173,12 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 			return fmt.Errorf("source.since: %w", err)
 		}
 		mark, marked := r.mind.Marks.Reconciled(stream)
+		if marked && has.oldest > mark+1 {
+			if err := r.overtaken(ctx, stream, mark+1, has.oldest-1); err != nil {
+				return err
+			}
+			mark = has.oldest - 1
+		}
 		if marked {
 			from = max(from, mark+1-time.Duration(r.cfg.Overlap).Microseconds())
 		}

@@ -231,6 +231,35 @@ func TestEvicted(t *testing.T) {
 	}
 }
 
+// What the quota passed over before anybody asked for it leaves a trace that grows with the outage, and is said once.
+func TestOvertaken(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.pass(t)
+	r.edge.fill("e", 11, 30)
+	r.pass(t)                                // leaves the newest to the sender, who cannot deliver
+	for _, oldest := range []int64{16, 21} { // the outage: nothing can be taken
+		r.edge.evict("e", oldest)
+		r.intake.before = []error{bridge.ErrClosed}
+		if err := r.Pass(t.Context()); err == nil {
+			t.Fatalf("pass with a closed ledger: got nil, want an error")
+		}
+		wantGap(t, r, 11, oldest-1)
+	}
+	r.pass(t)
+	r.pass(t)
+	wantGap(t, r, 11, 20)
+	wantTimes(t, r.intake, "dst/e", append(upTo(1, 10), upTo(21, 30)...))
+}
+
+func wantGap(t *testing.T, r *rig, from, to int64) {
+	t.Helper()
+	open, err := r.gaps.OpenGaps()
+	if err != nil || len(open) != 1 || open[0].From != from || open[0].To != to || open[0].Reason != overtakenReason {
+		t.Fatalf("open gaps: got %+v %v, want %d..%d", open, err, from, to)
+	}
+}
+
 // A pass that fails moves no mark beyond what it did, and the next one completes it.
 func TestPassFails(t *testing.T) {
 	for _, c := range []struct {
