@@ -12,6 +12,7 @@ import "slices"
 type Builder struct {
 	buf     []byte
 	output  int // where the open output begins; 0 = none is open
+	ops     int // of the open output
 	outputs int
 }
 
@@ -21,7 +22,7 @@ func (b *Builder) Reset() {
 		b.buf = make([]byte, 0, 1024)
 	}
 	b.buf = append(b.buf[:0], 0, 0, 0, 0, 0, 0, 0, 0)
-	b.output, b.outputs = 0, 0
+	b.output, b.ops, b.outputs = 0, 0, 0
 }
 
 // Decide makes the answer a verdict other than Emit: reason goes with Drop, text with Park and Retry. Outputs so far are given up.
@@ -41,12 +42,10 @@ func (b *Builder) Output() {
 	if len(b.buf) == 0 {
 		b.Reset()
 	}
-	b.output = len(b.buf)
+	b.close()
+	b.output, b.ops = len(b.buf), 0
 	b.outputs++
 	b.buf = append(b.buf, 0, 0, 0, 0, 0, 0, 0, 0)
-	b.buf[0] = byte(Emit)
-	put16(b.buf[2:], uint16(b.outputs))
-	put32(b.buf[4:], uint32(len(b.buf)-entryHead))
 }
 
 // Outputs is the number of outputs so far.
@@ -91,32 +90,43 @@ func (b *Builder) CutPayload(off, n uint32) {
 
 // PayloadOf replaces the payload by n bytes, which the guest fills before its next call of b. They are not zeroed.
 func (b *Builder) PayloadOf(n int) []byte {
-	b.op(SetPayload, nil, nil)
-	at := len(b.buf)
-	b.buf = slices.Grow(b.buf, n)[:at+n]
-	put32(b.buf[at-4:], uint32(n))
-	b.lengths()
+	at := b.head(SetPayload, 0, n)
 	return b.buf[at:]
 }
 
 func (b *Builder) op(c Code, key, value []byte) {
+	at := b.head(c, len(key), len(value))
+	copy(b.buf[at:], key)
+	copy(b.buf[at+len(key):], value)
+}
+
+// head begins an op and returns where its key is to be put, followed by its value.
+func (b *Builder) head(c Code, key, value int) int {
 	if b.output == 0 {
 		b.Output()
 	}
 	at := len(b.buf)
-	b.buf = append(b.buf, byte(c), 0, 0, 0, 0, 0, 0, 0)
-	put16(b.buf[at+2:], uint16(len(key)))
-	put32(b.buf[at+4:], uint32(len(value)))
-	b.buf = append(append(b.buf, key...), value...)
-	put16(b.buf[b.output+4:], u16(b.buf[b.output+4:])+1)
-	b.lengths()
+	end := at + opHead + key + value
+	if end > cap(b.buf) {
+		b.buf = slices.Grow(b.buf, end-at)
+	}
+	b.buf = b.buf[:end]
+	put64(b.buf[at:], uint64(c)|uint64(uint16(key))<<16|uint64(uint32(value))<<32)
+	b.ops++
+	return at + opHead
 }
 
-// lengths makes the open output and the entry end where the buffer ends.
-func (b *Builder) lengths() {
-	put32(b.buf[b.output:], uint32(len(b.buf)-b.output-outputHead))
-	put32(b.buf[4:], uint32(len(b.buf)-entryHead))
+// close makes the open output and the entry end where the buffer ends.
+func (b *Builder) close() {
+	if b.output == 0 {
+		return
+	}
+	put64(b.buf[b.output:], uint64(uint32(len(b.buf)-b.output-outputHead))|uint64(uint16(b.ops))<<32)
+	put64(b.buf, uint64(Emit)|uint64(uint16(b.outputs))<<16|uint64(uint32(len(b.buf)-entryHead))<<32)
 }
 
 // Bytes is the finished answer, valid until the next call of b.
-func (b *Builder) Bytes() []byte { return b.buf }
+func (b *Builder) Bytes() []byte {
+	b.close()
+	return b.buf
+}

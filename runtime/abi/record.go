@@ -137,10 +137,22 @@ func (r Record) Slots() int { return int(u16(r[6:])) }
 
 // Slot is the value of slot i, nil where the record does not have that label.
 func (r Record) Slot(i int) []byte {
-	if i < 0 || i >= r.Slots() || u16(r[recordHead+slotSize*i:]) == 0 {
+	if i < 0 || i >= r.Slots() {
 		return nil
 	}
-	return r.ref(recordHead + slotSize*i)
+	from, to := r.Range(i)
+	if from == 0 {
+		return nil
+	}
+	return r[from:to:to]
+}
+
+// Range says where in r the value of slot i lies, for loops over many: from 0 where the record does not have that label. It panics where there is
+// no slot i.
+func (r Record) Range(i int) (from, to int) {
+	ref := u32(r[recordHead+slotSize*i:])
+	from = int(ref & 0xffff)
+	return from, from + int(ref>>16)
 }
 
 // PayloadLen is the length of the whole payload, be it here or not.
@@ -156,6 +168,7 @@ func (r Record) Payload() []byte {
 }
 
 func (r Record) ref(at int) []byte {
-	off, n := int(u16(r[at:])), int(u16(r[at+2:]))
+	ref := u32(r[at:])
+	off, n := int(ref&0xffff), int(ref>>16)
 	return r[off : off+n : off+n]
 }

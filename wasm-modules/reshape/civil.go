@@ -1,18 +1,18 @@
 package main
 
-import "strconv"
+import sluice "github.com/sluicebridge/sluice/wasm-modules/sdk/go"
 
 // appendTime appends a time given in microseconds. Package time would make the module a tenth larger.
 func appendTime(dst []byte, us int64, f format) []byte {
 	switch f {
 	case millis:
-		return strconv.AppendInt(dst, floor(us, 1000), 10)
+		return sluice.AppendInt(dst, floor(us, 1000))
 	case seconds:
-		return strconv.AppendInt(dst, floor(us, 1_000_000), 10)
+		return sluice.AppendInt(dst, floor(us, 1_000_000))
 	case iso:
 		return appendISO(dst, us)
 	}
-	return strconv.AppendInt(dst, us, 10)
+	return sluice.AppendInt(dst, us)
 }
 
 func floor(a, b int64) int64 {
@@ -49,7 +49,7 @@ func padded(dst []byte, v int64, width int) []byte {
 		}
 		limit *= 10
 	}
-	return strconv.AppendInt(dst, v, 10)
+	return sluice.AppendInt(dst, v)
 }
 
 // civil makes a date of a number of days since 1970-01-01: years begin in March here, so that the day that some years lack is the last.

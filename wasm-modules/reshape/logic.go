@@ -16,6 +16,7 @@ type shape struct {
 	scale       float64
 	missing     string
 	features    bool // some part needs the waveform's
+	fields      *sluice.Fields
 }
 
 func readShape(config sluice.JSON) (*shape, error) {
@@ -50,7 +51,19 @@ func readShape(config sluice.JSON) (*shape, error) {
 	if len(s.payload) == 0 && len(bad) == 0 {
 		bad = append(bad, errors.New("template: missing"))
 	}
+	s.fields = sluice.NewFields(numbered(s.topic, numbered(s.payload, nil))...)
 	return s, errors.Join(bad...)
+}
+
+// numbered gives each field of a template its number among all fields.
+func numbered(parts []part, paths []string) []string {
+	for i := range parts {
+		if p := &parts[i]; p.kind == field {
+			p.number = len(paths)
+			paths = append(paths, p.text)
+		}
+	}
+	return paths
 }
 
 func textOr(config sluice.JSON, key, without string) string {
@@ -77,31 +90,34 @@ func (s *shape) check(key string, parts []part) (bad []error) {
 // source is what the parts of one record are taken from.
 type source struct {
 	record   sluice.Record
-	payload  sluice.JSON
+	fields   *sluice.Fields
 	features sluice.Features
-	lacks    string // the first part that was not there
+	lacks    *part // the first part that was not there
 }
 
+// missing names the first part that was not there.
+func (src *source) missing() string { return kinds[src.lacks.kind] + " " + src.lacks.text }
+
 // read prepares a record; an error is for people, the record is to be parked.
-func (s *shape) read(r sluice.Record) (src source, err error) {
-	src.record = r
+func (s *shape) read(r sluice.Record, src *source) error {
+	src.record, src.fields, src.lacks = r, s.fields, nil
 	switch {
 	case s.input == "json":
-		if src.payload, err = sluice.ParseJSON(r.Payload()); err != nil {
-			return src, errors.New("payload: " + err.Error())
+		if err := s.fields.Parse(r.Payload()); err != nil {
+			return errors.New("payload: " + err.Error())
 		}
 	case s.features && s.input == "f32":
 		if n := len(r.Payload()); n == 0 || n%4 != 0 {
-			return src, errors.New("payload: " + strconv.Itoa(n) + " bytes, want float32 values of 4")
+			return errors.New("payload: " + strconv.Itoa(n) + " bytes, want float32 values of 4")
 		}
 		src.features = sluice.FeaturesF32(sluice.F32(r.Payload()))
 	case s.features:
 		if n := len(r.Payload()); n == 0 || n%2 != 0 {
-			return src, errors.New("payload: " + strconv.Itoa(n) + " bytes, want int16 values of 2")
+			return errors.New("payload: " + strconv.Itoa(n) + " bytes, want int16 values of 2")
 		}
 		src.features = sluice.FeaturesI16(sluice.I16(r.Payload()), s.scale)
 	}
-	return src, nil
+	return nil
 }
 
 // write appends what a template makes of a record. What is not there is noted in src.lacks and written as null.
@@ -109,13 +125,13 @@ func (src *source) write(dst []byte, parts []part) []byte {
 	for i := range parts {
 		p := &parts[i]
 		if p.kind == literal {
-			dst = append(dst, p.text...)
+			dst = sluice.Append(dst, p.literal)
 			continue
 		}
 		before := len(dst)
 		if dst = src.part(dst, p); len(dst) == before && (p.format != raw || !src.has(p)) {
-			if src.lacks == "" {
-				src.lacks = kinds[p.kind] + " " + p.text
+			if src.lacks == nil {
+				src.lacks = p
 			}
 			dst = append(dst, "null"...)
 		}
@@ -129,7 +145,7 @@ func (src *source) part(dst []byte, p *part) []byte {
 	case label:
 		return appendText(dst, labelOf(src.record, p.text), p)
 	case field:
-		return appendField(dst, src.payload.Path(p.text), p)
+		return appendField(dst, src.fields.Value(p.number), p)
 	case time:
 		return appendTime(dst, src.record.Time(), p.format)
 	case entry:
@@ -137,7 +153,7 @@ func (src *source) part(dst []byte, p *part) []byte {
 	case contentType:
 		return appendText(dst, present(src.record.ContentType()), p)
 	case count:
-		return strconv.AppendInt(dst, int64(src.features.Count), 10)
+		return sluice.AppendInt(dst, int64(src.features.Count))
 	}
 	return sluice.AppendFloat(dst, src.feature(p.kind), p.digits)
 }
@@ -148,7 +164,7 @@ func (src *source) has(p *part) bool {
 	case label:
 		return labelOf(src.record, p.text) != nil
 	case field:
-		return src.payload.Path(p.text).Kind() == '"'
+		return src.fields.Value(p.number).Kind() == '"'
 	}
 	return true
 }
@@ -177,8 +193,8 @@ func (src *source) feature(k kind) float64 {
 
 // labelOf finds a label among the pairs of slots: nil where there is none.
 func labelOf(r sluice.Record, name string) []byte {
-	for i := 0; i+1 < r.Slots(); i += 2 {
-		if string(r.Slot(i)) == name {
+	for i, n := 0, r.Slots(); i+1 < n; i += 2 {
+		if from, to := r.Range(i); to-from == len(name) && sluice.Equal(r[from:to], name) {
 			return r.Slot(i + 1)
 		}
 	}
@@ -191,12 +207,12 @@ func appendText(dst, text []byte, p *part) []byte {
 	case text == nil:
 		return dst
 	case p.format == raw:
-		return append(dst, text...)
+		return sluice.Append(dst, text)
 	case p.format == number:
 		if j, err := sluice.ParseJSON(text); err != nil || j.Kind() != '0' {
 			return dst
 		}
-		return append(dst, text...)
+		return sluice.Append(dst, text)
 	case p.format == digits:
 		if v, ok := sluice.Float(text); ok {
 			return sluice.AppendFloat(dst, v, p.digits)
@@ -220,5 +236,5 @@ func appendField(dst []byte, value sluice.JSON, p *part) []byte {
 	case p.format == quoted && !text && value != nil:
 		return sluice.AppendString(dst, value)
 	}
-	return append(dst, value...)
+	return sluice.Append(dst, value)
 }

@@ -10,6 +10,7 @@ func main() {} // never called: the module is a library
 // filter is the glue between the host and shape.
 type filter struct {
 	shape          *shape
+	source         source // of the record that is processed
 	payload, topic []byte
 }
 
@@ -19,28 +20,30 @@ func (f *filter) Init(config sluice.JSON) (err error) {
 }
 
 func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
-	src, err := f.shape.read(r)
-	if err != nil {
+	s, src := f.shape, &f.source
+	if err := s.read(r, src); err != nil {
 		return out.Park(err.Error())
 	}
-	f.topic = src.write(f.topic[:0], f.shape.topic)
-	if src.lacks != "" && f.shape.missing == "null" { // a topic cannot hold null
-		return out.Park("topic: no " + src.lacks)
+	if len(s.topic) > 0 {
+		f.topic = src.write(f.topic[:0], s.topic)
+		if src.lacks != nil && s.missing == "null" { // a topic cannot hold null
+			return out.Park("topic: no " + src.missing())
+		}
 	}
-	f.payload = src.write(f.payload[:0], f.shape.payload)
+	f.payload = src.write(f.payload[:0], s.payload)
 	switch {
-	case src.lacks == "" || f.shape.missing == "null":
-	case f.shape.missing == "drop":
+	case src.lacks == nil || s.missing == "null":
+	case s.missing == "drop":
 		return sluice.Drop(0)
 	default:
-		return out.Park("no " + src.lacks)
+		return out.Park("no " + src.missing())
 	}
 	out.Output()
 	if len(f.topic) > 0 {
 		out.SetTopic(f.topic)
 	}
-	if len(f.shape.contentType) > 0 {
-		out.SetType(f.shape.contentType)
+	if len(s.contentType) > 0 {
+		out.SetType(s.contentType)
 	}
 	out.SetPayload(f.payload)
 	return out.Emit()

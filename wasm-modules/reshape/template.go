@@ -44,10 +44,12 @@ var formats = [...]string{number: "number", raw: "raw", quoted: "string", millis
 
 // part is a piece of a template: text as it is, or a placeholder.
 type part struct {
-	kind   kind
-	text   string // of a literal; else the argument: a name or a path
-	format format
-	digits int // of digits; -1 for the shortest
+	kind    kind
+	text    string // the argument: a name or a path
+	literal []byte
+	number  int // of a field among all fields
+	format  format
+	digits  int // of digits; -1 for the shortest
 }
 
 // readTemplate cuts `{"d":{{label:device}},"v":{{rms|3}}}` into its parts.
@@ -56,7 +58,7 @@ func readTemplate(text string) ([]part, error) {
 	for text != "" {
 		before, rest, open := strings.Cut(text, "{{")
 		if before != "" {
-			parts = append(parts, part{text: before})
+			parts = append(parts, part{literal: []byte(before)})
 		}
 		if !open {
 			break

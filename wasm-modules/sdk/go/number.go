@@ -56,6 +56,14 @@ func slowFloat(text []byte) (float64, bool) {
 // AppendFloat appends a number with so many digits after the point, or the shortest that reads back as the same number for -1. What
 // JSON has no number for becomes null.
 func AppendFloat(dst []byte, value float64, digits int) []byte {
+	if digits >= 0 && digits < len(whole10) {
+		if scaled, ok := fixed(value, digits); ok {
+			if math.Signbit(value) {
+				dst = append(dst, '-')
+			}
+			return appendFixed(dst, scaled, digits)
+		}
+	}
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return append(dst, "null"...)
 	}

@@ -86,18 +86,31 @@ func (s *scanner) key() bool {
 
 // string goes behind a string.
 func (s *scanner) string() bool {
-	for s.at++; s.at < len(s.text); s.at++ {
+	for s.at++; ; s.at++ {
+		if s.plain(); s.at >= len(s.text) {
+			return false
+		}
 		switch c := s.text[s.at]; {
 		case c == '"':
 			s.at++
 			return true
-		case c < 0x20:
-			return false
-		case c == '\\' && !s.escape():
+		case c != '\\' || !s.escape():
 			return false
 		}
 	}
-	return false
+}
+
+// plain goes to the next byte that is special in a string.
+func (s *scanner) plain() {
+	text, at := s.text, s.at
+	for at+8 <= len(text) {
+		n := first(special(word(text, at)))
+		if at += n; n < 8 {
+			s.at = at
+			return
+		}
+	}
+	s.at = min(at+first(special(tail(text, at, 'x'))), len(text))
 }
 
 // escape goes to the last byte of an escape.
@@ -150,9 +163,15 @@ func (s *scanner) number() bool {
 }
 
 func (s *scanner) digits() bool {
-	from := s.at
-	for s.peek() >= '0' && s.peek() <= '9' {
-		s.at++
+	text, from := s.text, s.at
+	at := from
+	for at+8 <= len(text) {
+		n := first(noDigit(word(text, at)))
+		if at += n; n < 8 {
+			s.at = at
+			return at > from
+		}
 	}
+	s.at = at + first(noDigit(tail(text, at, 'x')))
 	return s.at > from
 }

@@ -40,6 +40,82 @@ func TestAppendFloat(t *testing.T) {
 	}
 }
 
+// Numbers are written as strconv writes them, ties, signs and all.
+func TestAppendFloatAgainstTheLibrary(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	values := []float64{0, math.Copysign(0, -1), 0.5, 1.5, 2.5, -0.125, 0.375, 1 << 33, 1<<33 - 0.5, 8589934591.999999, 1e-30, 0x1p-75, 0x1p-76, math.MaxFloat64, 9.995, 99999999.5}
+	for range 200_000 {
+		switch v := rnd.Float64(); rnd.IntN(5) {
+		case 0:
+			values = append(values, v*1e4)
+		case 1:
+			values = append(values, float64(rnd.Int64N(1<<40))/float64(uint64(1)<<rnd.IntN(60)))
+		case 2:
+			values = append(values, float64(rnd.IntN(1e6))/whole[rnd.IntN(len(whole))])
+		case 3:
+			values = append(values, math.Float64frombits(rnd.Uint64()))
+		default:
+			values = append(values, -v*math.Pow(10, float64(rnd.IntN(30)-20)))
+		}
+	}
+	for i, v := range values {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			continue
+		}
+		digits := i % 10
+		if got, want := string(AppendFloat(nil, v, digits)), strconv.FormatFloat(v, 'f', digits, 64); got != want {
+			t.Fatalf("%v with %d digits: %s, want %s", v, digits, got, want)
+		}
+	}
+}
+
+var whole = [...]float64{1, 10, 100, 1000, 8, 64, 16}
+
+func TestAppendInt(t *testing.T) {
+	values := []int64{0, 9, 10, -1, math.MinInt64, math.MaxInt64, 99_999_999, 100_000_000, 1_767_225_600_037, 12_345_678}
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 10_000 {
+		values = append(values, rnd.Int64()>>rnd.IntN(64), -(rnd.Int64() >> rnd.IntN(64)))
+	}
+	for _, v := range values {
+		if got, want := string(AppendInt([]byte("x"), v)), "x"+strconv.FormatInt(v, 10); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	for range 100_000 {
+		b := make([]byte, rnd.IntN(8))
+		for i := range b {
+			b[i] = byte(rnd.IntN(256))
+			if rnd.IntN(2) == 0 {
+				b[i] = "a0\\\"\n /:\x7f\x80"[rnd.IntN(10)]
+			}
+		}
+		inString, digit := len(b), len(b)
+		for i, c := range b {
+			if c < ' ' || c == '"' || c == '\\' {
+				inString = min(inString, i)
+			}
+			if c < '0' || c > '9' {
+				digit = min(digit, i)
+			}
+		}
+		x := tail(b, 0, 'x')
+		if got := min(first(special(x)), len(b)); got != inString {
+			t.Fatalf("%q: special at %d, want %d", b, got, inString)
+		}
+		if got := first(noDigit(x)); got != digit && len(b) > 0 {
+			t.Fatalf("%q: no digit at %d, want %d", b, got, digit)
+		}
+		if got := string(Append(make([]byte, 1, 20), b)); got != "\x00"+string(b) {
+			t.Fatalf("%q appended: %q", b, got)
+		}
+	}
+}
+
 func TestMicroseconds(t *testing.T) {
 	for _, c := range []struct {
 		text string
@@ -86,6 +162,7 @@ func TestJSONAgainstTheLibrary(t *testing.T) {
 	texts := []string{
 		``, ` `, `{}`, `[`, `]`, `{"a"}`, `{"a":}`, `{"a":1,}`, `[1,]`, `[1 2]`, `01`, `-`, `-0`, `1.`, `.1`, `1e`, `1e+`, `1E5`, `"a`, "\"\n\"", `"\x"`, `"\u12g4"`, `"\u1234"`, `tru`,
 		`true false`, `{1:2}`, `nul`, `"\ud800"`, `[[[]]]`, `{"a":{"b":[]}} x`, `+1`, `1.5e-3`, `"\`, `{"a":1 "b":2}`,
+		`{"a":{},"a":{"b":[1,2]}}`, `{"a":1,"t":2,"a":3}`, `[{"a":1}]`, `{"a" :1}`, `{"a": 1}`, `{"key":12345678901234567890.5e+10,"t":"` + strings.Repeat("long ", 20) + `"}`, `{"t`, `{"t"`, `{"t":`,
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 { // one byte of a valid text changed or lost
@@ -98,8 +175,17 @@ func TestJSONAgainstTheLibrary(t *testing.T) {
 		}
 		texts = append(texts, string(b))
 	}
+	fields := NewFields("a.b.1", "t", "a", "key", "a.b.2.c", "gone", "l.0", "l")
 	for _, text := range texts {
 		j, err := ParseJSON([]byte(text))
+		if e := fields.Parse([]byte(text)); (e == nil) != (err == nil) || err != nil && e.Error() != err.Error() {
+			t.Fatalf("%q: fields %v, want %v", text, e, err)
+		}
+		for i, p := range fields.paths {
+			if got, want := fields.Value(i), j.Path(p.whole); string(got) != string(want) || (got == nil) != (want == nil) {
+				t.Fatalf("%q: field %s is %q, want %q", text, p.whole, got, want)
+			}
+		}
 		if want := json.Valid([]byte(text)); (err == nil) != want {
 			t.Fatalf("%q: %v, the library says %v", text, err, want)
 		}

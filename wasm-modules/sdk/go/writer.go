@@ -48,7 +48,24 @@ func (w *Writer) Bytes() []byte {
 }
 
 // AppendString appends a JSON string. Bytes that are no UTF-8 become the replacement character: labels are bytes, JSON is not.
-func AppendString(dst, value []byte) []byte { return appendString(dst, value) }
+func AppendString(dst, value []byte) []byte {
+	if !clean(value) {
+		return appendString(dst, value)
+	}
+	return append(Append(append(dst, '"'), value), '"')
+}
+
+// clean reports whether a text can stand in a JSON string as it is, of ASCII only.
+func clean(value []byte) bool {
+	at := 0
+	for ; at+8 <= len(value); at += 8 {
+		if x := word(value, at); (special(x)|x)&tops != 0 {
+			return false
+		}
+	}
+	x := tail(value, at, 'x')
+	return (special(x)|x)&tops == 0
+}
 
 func appendString[T string | []byte](dst []byte, value T) []byte {
 	dst = append(dst, '"')
