@@ -62,7 +62,8 @@ type fakeRow struct {
 	messages []bridge.Message
 }
 
-// NewLedger returns an empty ledger whose messages go to every one of remotes. The test fails where a planned fault has not fired by its end.
+// NewLedger returns an empty ledger whose messages go to every one of remotes. The test fails where a planned fault has not fired by its
+// end.
 func NewLedger(t testing.TB, remotes ...string) *Ledger {
 	l := &Ledger{remotes: remotes, streams: make(map[streamKey]*fakeStream), out: make(map[string]*Outbox), wake: make(chan struct{})}
 	for _, r := range remotes {

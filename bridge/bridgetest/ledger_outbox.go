@@ -28,7 +28,10 @@ type fakeConn struct {
 }
 
 func newOutbox(l *Ledger, remote string) *Outbox {
-	return &Outbox{l: l, remote: remote, settled: make(map[bridge.Ref]bool), marked: make(map[bridge.Ref]bool), conns: make(map[uint16]*fakeConn)}
+	return &Outbox{
+		l: l, remote: remote,
+		settled: make(map[bridge.Ref]bool), marked: make(map[bridge.Ref]bool), conns: make(map[uint16]*fakeConn),
+	}
 }
 
 // Plan sets the faults of the coming Commits, one each, in order; those after them work. Full and FailsStored count as Fails: a ledger that

@@ -262,8 +262,8 @@ func (l *Log) refuseLarge(ws *[]*write) error {
 	return nil
 }
 
-// noReserve looks for room where the ballast is gone: pages of the database that are free are as good. Without this a ledger that had filled the
-// disk itself would stay shut when all was sent, because its file does not shrink.
+// noReserve looks for room where the ballast is gone: pages of the database that are free are as good. Without this a ledger that had
+// filled the disk itself would stay shut when all was sent, because its file does not shrink.
 func (l *Log) noReserve() (bool, error) {
 	var pages int64
 	if err := l.tx.freePages.QueryRow().Scan(&pages); err != nil {
@@ -303,6 +303,9 @@ func (l *Log) transact(ws []*write) error {
 	}()
 	if err == nil {
 		err = t.exec(sqlCommit)
+		if err == nil && l.after != nil {
+			err = l.after()
+		}
 		if err != nil && !errors.Is(err, errDiskFull) {
 			// The log may hold the whole transaction or half of it, and the page cache is not to be trusted after a failed fsync: only a
 			// new start can tell.
@@ -319,9 +322,6 @@ func (l *Log) transact(ws []*write) error {
 	tidied(true)
 	for _, w := range ws {
 		l.wal += int64(w.size) + commitOverhead
-	}
-	if l.slow != nil {
-		l.slow()
 	}
 	l.took = time.Since(began)
 	if l.cfg.Metrics != nil {

@@ -36,7 +36,9 @@ func FuzzBlock(f *testing.F) {
 func FuzzJournal(f *testing.F) {
 	f.Add(appendFar(nil, "broker"))
 	f.Add(appendStep(nil, &bridge.Step{
-		Acks:   []bridge.Ack{{Number: 1, Kind: bridge.AckDelivered}, {Number: 2, Kind: bridge.AckDelivered}, {Kind: bridge.AckRefused, Reason: "r"}},
+		Acks: []bridge.Ack{
+			{Number: 1, Kind: bridge.AckDelivered}, {Number: 2, Kind: bridge.AckDelivered}, {Kind: bridge.AckRefused, Reason: "r"},
+		},
 		Notes:  []bridge.Note{{Conn: 1, Kind: bridge.NoteLost}},
 		Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 5, Index: 1}, Number: 3}, {Ref: bridge.Ref{Row: 5, Index: 2}, Number: 4, Marked: true}},
 	}))

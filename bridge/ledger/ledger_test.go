@@ -92,3 +92,12 @@ func TestLedger(t *testing.T) {
 		return start(t, dir, testConfig()).opened()
 	})
 }
+
+// TestLedgerCheckpoints is the same with a checkpoint of the outbox in every commit, so that each start reads one.
+func TestLedgerCheckpoints(t *testing.T) {
+	limits := smallLimits()
+	limits.journalRows = 0
+	bridgetest.RunLedger(t, func(t *testing.T, dir string) bridgetest.Opened {
+		return startWith(t, dir, testConfig(), limits).opened()
+	})
+}

@@ -301,7 +301,8 @@ func (l *Log) scanJournal(rows *sql.Rows) (*Outbox, uint64, []byte, error) {
 	}
 	o := l.outboxes[remote]
 	if want := seal(data, uint64(remote), number); want != uint32(crc) {
-		return nil, 0, nil, fmt.Errorf("journal %d of remote %d has checksum %08x, want %08x: %w", number, remote, uint32(crc), want, bridge.ErrCorrupt)
+		return nil, 0, nil, fmt.Errorf("journal %d of remote %d has checksum %08x, want %08x: %w",
+			number, remote, uint32(crc), want, bridge.ErrCorrupt)
 	}
 	return o, number, data, nil
 }

@@ -74,7 +74,8 @@ const (
 	epochFile = "epoch"
 )
 
-// Open opens the ledger in dir, makes one where there is none, and reads what is needed to go on. Nothing more is written until Run. ErrCorrupt where something that was acknowledged is missing or damaged.
+// Open opens the ledger in dir, makes one where there is none, and reads what is needed to go on. Nothing more is written until
+// Run. ErrCorrupt where something that was acknowledged is missing or damaged.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	return openWith(ctx, dir, cfg, productionLimits(int64(cfg.withDefaults().Quota)))
 }

@@ -152,7 +152,9 @@ func (m *model) step(remote string) *bridge.Step {
 	claimed := make(map[bridge.Ref]bool)
 	for _, c := range open.Claims {
 		claimed[c.Ref] = true
-		kinds := []bridge.AckKind{bridge.AckNone, bridge.AckReceived, bridge.AckDelivered, bridge.AckDelivered, bridge.AckDelivered, bridge.AckReturned}
+		kinds := []bridge.AckKind{
+			bridge.AckNone, bridge.AckNone, bridge.AckReceived, bridge.AckDelivered, bridge.AckDelivered, bridge.AckDelivered, bridge.AckReturned,
+		}
 		kind := kinds[m.rng.IntN(len(kinds))]
 		if m.rng.IntN(30) == 0 {
 			kind = bridge.AckRefused
@@ -329,7 +331,16 @@ func torn(rng *rand.Rand, s, next snapshot) snapshot {
 	if len(next.wal) <= from || !slices.Equal(next.wal[:from], s.wal) {
 		return s // the log began anew
 	}
-	wal := slices.Clone(next.wal[:from+rng.IntN(len(next.wal)-from+1)])
+	const frame = pageSize + 24
+	wal := slices.Clone(next.wal)
+	switch rng.IntN(4) {
+	case 0: // all of it had reached the disk
+		return snapshot{db: s.db, wal: wal}
+	case 1: // whole frames, the one with the commit mark perhaps not
+		wal = wal[:from+frame*rng.IntN((len(wal)-from)/frame+1)]
+	default:
+		wal = wal[:from+rng.IntN(len(wal)-from+1)]
+	}
 	for range rng.IntN(4) {
 		if len(wal) > from {
 			wal[from+rng.IntN(len(wal)-from)] ^= byte(1 + rng.IntN(255))
@@ -367,6 +378,12 @@ func TestCrash(t *testing.T) {
 
 func checkImages(t *testing.T, rng *rand.Rand, states []string, images []snapshot) {
 	t.Helper()
+	before, after := 0, 0
+	defer func() {
+		if !t.Failed() && (before == 0 || after == 0) {
+			t.Errorf("%d images kept the write that was torn, %d did not; want both to happen", after, before)
+		}
+	}()
 	for n := range len(images) - 1 {
 		dir := t.TempDir()
 		torn(rng, images[n], images[n+1]).put(t, dir)
@@ -375,6 +392,11 @@ func checkImages(t *testing.T, rng *rand.Rand, states []string, images []snapsho
 		r.stop()
 		if got != states[n] && got != states[n+1] {
 			t.Fatalf("opened after write %d: %s", n, firstDifference(got, states[n]))
+		}
+		if got == states[n] {
+			before++
+		} else {
+			after++
 		}
 	}
 }

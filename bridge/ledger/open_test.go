@@ -13,7 +13,8 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// filled makes a ledger with rows of two streams, of which row 1 is settled and gone, one parked record, a state, a closed range and a journal.
+// filled makes a ledger with rows of two streams, of which row 1 is settled and gone, parked records, a state, closed ranges and a
+// journal.
 func filled(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
