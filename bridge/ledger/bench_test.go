@@ -129,7 +129,10 @@ func openBench(b *testing.B, delay time.Duration) (l *Log, stop func()) {
 		b.Fatal(err)
 	}
 	if delay > 0 {
-		l.slow = func() { time.Sleep(delay) }
+		l.after = func() error {
+			time.Sleep(delay)
+			return nil
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -38,9 +38,10 @@ func isFresh(l *running, stream string, t int64) (bool, error) {
 // hang makes the committer stand still inside a commit, after it is durable: entered has a token when it does, release lets it go on.
 func hang(l *Log) (entered chan struct{}, release chan struct{}) {
 	entered, release = make(chan struct{}, 10), make(chan struct{})
-	l.slow = func() {
+	l.after = func() error {
 		entered <- struct{}{}
 		<-release
+		return nil
 	}
 	return entered, release
 }
@@ -127,6 +128,34 @@ func TestCommitUnknown(t *testing.T) {
 	r, err := l.Outbox("a").Restore(context.Background(), "")
 	if err != nil || len(r.Claims) != 1 {
 		t.Errorf("got %+v and %v, want the claim", r, err)
+	}
+}
+
+// TestCommitFails: a COMMIT that fails half way has an outcome that nobody knows. All callers are told so, Run ends, and a new start finds
+// what the disk has: here, all of it.
+func TestCommitFails(t *testing.T) {
+	dir := t.TempDir()
+	l, err := openWith(context.Background(), dir, testConfig(), testLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.after = func() error { return errors.New("fsync: input/output error") }
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(context.Background()) }()
+	if err := l.Append(context.Background(), passing("b/e", 10, 1)); !errors.Is(err, bridge.ErrUnknown) {
+		t.Errorf("append: got %v, want %v", err, bridge.ErrUnknown)
+	}
+	if err := l.Fresh("p", "b/e", make([]bridge.Record, 1), make([]bool, 1)); !errors.Is(err, bridge.ErrUnknown) {
+		t.Errorf("fresh: got %v, want %v", err, bridge.ErrUnknown)
+	}
+	if err := <-ended; !errors.Is(err, bridge.ErrUnknown) {
+		t.Errorf("run: got %v, want %v", err, bridge.ErrUnknown)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := isFresh(start(t, dir, testConfig()), "b/e", 1); err != nil || fresh {
+		t.Errorf("after a new start: got fresh %v and %v, want it to be seen", fresh, err)
 	}
 }
 

@@ -28,7 +28,7 @@ type Log struct {
 	routes  map[string][]uint32 // remotes of a pipeline, fixed at Open
 	waiting chan struct{}       // one token: something is in queue, or broken is set
 	limits  limits
-	slow    func() // tests: runs after a commit, before its report
+	after   func() error // tests: runs after COMMIT, before its report; an error is taken for COMMIT's
 
 	// The committer's own.
 	group   []*write
