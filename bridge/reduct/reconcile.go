@@ -188,8 +188,14 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 			upTo = min(upTo, max(newest, c.ahead))
 		}
 		if from <= upTo {
-			if _, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
+			found, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true})
+			if err != nil {
 				return err
+			}
+			if marked && found.wanted > 0 { // which may have taken long: the quota may have passed the reading
+				if mark, err = r.passedBy(ctx, t, entry, stream, mark, upTo); err != nil {
+					return err
+				}
 			}
 		}
 		c.ahead, c.known = has.latest, true
@@ -198,6 +204,23 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 		}
 		return r.mind.Marks.SetReconciled(ctx, stream, upTo)
 	})
+}
+
+// passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted meanwhile the comparison may not
+// have seen. It returns the mark behind that.
+func (r *Reconciler) passedBy(ctx context.Context, t *task, entry, stream string, mark, upTo int64) (int64, error) {
+	entries, err := r.source.entries(ctx, t.srcBucket)
+	if err != nil {
+		return mark, err
+	}
+	for _, e := range entries {
+		if e.Name != entry || e.OldestRecord <= mark+1 {
+			continue
+		}
+		end := min(upTo, e.OldestRecord-1)
+		return end, r.overtaken(ctx, stream, mark+1, end)
+	}
+	return mark, nil
 }
 
 // passGaps closes the gaps that can be closed.

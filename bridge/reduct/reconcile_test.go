@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -250,6 +251,24 @@ func TestOvertaken(t *testing.T) {
 	r.pass(t)
 	wantGap(t, r, 11, 20)
 	wantTimes(t, r.intake, "dst/e", append(upTo(1, 10), upTo(21, 30)...))
+}
+
+// The same while a comparison is under way: what it has not read yet is gone when it gets there.
+func TestPassedBy(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.pass(t)
+	r.edge.fill("e", 11, 300)
+	r.pass(t)
+	r.edge.onGet = sync.OnceFunc(func() { r.edge.evict("e", 150) })
+	r.pass(t)
+	open, err := r.gaps.OpenGaps()
+	if err != nil || !slices.ContainsFunc(open, func(g bridge.Gap) bool { return g.From == 11 && g.To == 149 && g.Reason == overtakenReason }) {
+		t.Errorf("open gaps: got %+v %v, want 11..149 among them", open, err)
+	}
+	if got := r.intake.times("dst/e"); !slices.Equal(got[len(got)-151:], upTo(150, 300)) {
+		t.Errorf("taken: got %v, want 150..300 at the end", got)
+	}
 }
 
 func wantGap(t *testing.T, r *rig, from, to int64) {
