@@ -18,10 +18,10 @@ type pattern struct {
 	wild bool
 }
 
-// part is text of a template, or the label that comes next.
+// part is text of a template, or, where that is nil, a label.
 type part struct {
 	text  []byte
-	label bool
+	label sluice.Name
 }
 
 // template composes the value of a label.
@@ -36,8 +36,10 @@ type rules struct {
 	drop, allow []pattern
 	set         []pair
 	templates   []template
-	moved       []move // labels of this record that are renamed
-	value       []byte // of the template that is being composed
+	every       bool      // any label may be touched: there is a list of those allowed, or a pattern
+	marks       [4]uint64 // a bit for each mark of a name that rename and drop have
+	moved       []move    // labels of this record that are renamed
+	value       []byte    // of the template that is being composed
 }
 
 // move is a label, by the slot of its value, and the rule that renames it.
@@ -68,8 +70,27 @@ func readRules(config sluice.JSON) (*rules, error) {
 		names(config, "drop", &r.drop),
 		names(config, "allow", &r.allow),
 	)
+	r.every = len(r.allow) > 0
+	for _, p := range r.rename {
+		r.mark(p.name)
+	}
+	for _, p := range r.drop {
+		r.every = r.every || p.wild
+		r.mark([]byte(p.text))
+	}
 	return r, err
 }
+
+// mark notes a name, so that most others need not be compared with it.
+func (r *rules) mark(name []byte) {
+	if len(name) > 0 {
+		m := markOf(name[0], name[len(name)-1], len(name))
+		r.marks[m>>6] |= 1 << (m & 63)
+	}
+}
+
+// markOf is a number from 0 to 255 made of a name's ends and length.
+func markOf(first, last byte, length int) uint { return uint(first^last<<3^byte(length)<<5) & 255 }
 
 // table calls each for every member of a table of the configuration.
 func table(config sluice.JSON, key string, each func(name, value sluice.JSON) error) error {
@@ -128,7 +149,7 @@ func readTemplate(text string) ([]part, error) {
 		if !closed || label == "" {
 			return nil, errors.New("a brace that is not closed, or nothing in it")
 		}
-		parts = append(parts, part{text: []byte(label), label: true})
+		parts = append(parts, part{label: sluice.NewName(label)})
 		text = after
 	}
 	return parts, nil
@@ -150,15 +171,17 @@ func matches(patterns []pattern, name []byte) bool {
 // apply says what changes: labels that go, then those that come. In this order two labels can exchange their names.
 func (r *rules) apply(rec sluice.Record, out *sluice.Out) {
 	r.moved = r.moved[:0]
-	for i := 0; i+1 < rec.Slots(); i += 2 {
-		name := rec.Slot(i)
-		to, dropped := r.renamed(name), matches(r.drop, name)
-		if to >= 0 && !dropped {
-			r.moved = append(r.moved, move{slot: i + 1, rule: to})
+	for i, n := 0, rec.Slots(); i+1 < n; i += 2 {
+		from, to := rec.Range(i)
+		if !r.every {
+			if from == to {
+				continue
+			}
+			if m := markOf(rec[from], rec[to-1], to-from); r.marks[m>>6]>>(m&63)&1 == 0 {
+				continue
+			}
 		}
-		if to >= 0 || dropped || len(r.allow) > 0 && !matches(r.allow, name) {
-			out.DeleteLabel(name)
-		}
+		r.leave(rec[from:to], i+1, out)
 	}
 	for _, m := range r.moved {
 		r.put(out, r.rename[m.rule].to, rec.Slot(m.slot))
@@ -173,6 +196,17 @@ func (r *rules) apply(rec sluice.Record, out *sluice.Out) {
 	}
 }
 
+// leave deletes a label that does not stay, and notes it where it comes again under another name. Its value is in that slot.
+func (r *rules) leave(name []byte, slot int, out *sluice.Out) {
+	to, dropped := r.renamed(name), matches(r.drop, name)
+	if to >= 0 && !dropped {
+		r.moved = append(r.moved, move{slot: slot, rule: to})
+	}
+	if to >= 0 || dropped || len(r.allow) > 0 && !matches(r.allow, name) {
+		out.DeleteLabel(name)
+	}
+}
+
 func (r *rules) put(out *sluice.Out, name, value []byte) {
 	if len(r.allow) == 0 || matches(r.allow, name) {
 		out.SetLabel(name, value)
@@ -182,17 +216,11 @@ func (r *rules) put(out *sluice.Out, name, value []byte) {
 // renamed returns the rule that renames a label, -1 where it keeps its name.
 func (r *rules) renamed(name []byte) int {
 	for i := range r.rename {
-		if same(r.rename[i].name, name) {
+		if sluice.Equal(r.rename[i].name, name) {
 			return i
 		}
 	}
 	return -1
-}
-
-// same compares two names. Most differ in their length or at their end, which spares a Go module's costly call.
-func same(a, b []byte) bool {
-	n := len(a)
-	return n == len(b) && n > 0 && a[n-1] == b[n-1] && string(a) == string(b)
 }
 
 // compose makes r.value of a template; false where the record lacks one of its labels.
@@ -200,22 +228,12 @@ func (r *rules) compose(parts []part, rec sluice.Record) bool {
 	r.value = r.value[:0]
 	for i := range parts {
 		text := parts[i].text
-		if parts[i].label {
-			if text = labelOf(rec, text); text == nil {
+		if text == nil {
+			if text = parts[i].label.In(rec); text == nil {
 				return false
 			}
 		}
-		r.value = append(r.value, text...)
+		r.value = sluice.Append(r.value, text)
 	}
 	return true
-}
-
-// labelOf finds a label among the pairs of slots: nil where there is none.
-func labelOf(rec sluice.Record, name []byte) []byte {
-	for i := 0; i+1 < rec.Slots(); i += 2 {
-		if same(rec.Slot(i), name) {
-			return rec.Slot(i + 1)
-		}
-	}
-	return nil
 }

@@ -143,7 +143,7 @@ func (src *source) write(dst []byte, parts []part) []byte {
 func (src *source) part(dst []byte, p *part) []byte {
 	switch p.kind {
 	case label:
-		return appendText(dst, labelOf(src.record, p.text), p)
+		return appendText(dst, p.label.In(src.record), p)
 	case field:
 		return appendField(dst, src.fields.Value(p.number), p)
 	case time:
@@ -162,7 +162,7 @@ func (src *source) part(dst []byte, p *part) []byte {
 func (src *source) has(p *part) bool {
 	switch p.kind {
 	case label:
-		return labelOf(src.record, p.text) != nil
+		return p.label.In(src.record) != nil
 	case field:
 		return src.fields.Value(p.number).Kind() == '"'
 	}
@@ -189,16 +189,6 @@ func (src *source) feature(k kind) float64 {
 		return src.features.Crest
 	}
 	return src.features.Kurtosis
-}
-
-// labelOf finds a label among the pairs of slots: nil where there is none.
-func labelOf(r sluice.Record, name string) []byte {
-	for i, n := 0, r.Slots(); i+1 < n; i += 2 {
-		if from, to := r.Range(i); to-from == len(name) && sluice.Equal(r[from:to], name) {
-			return r.Slot(i + 1)
-		}
-	}
-	return nil
 }
 
 // appendText appends a label, an entry or a content type; nothing where it is nil or not what the format asks for.

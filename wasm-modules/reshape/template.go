@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"strings"
+
+	sluice "github.com/sluicebridge/sluice/wasm-modules/sdk/go"
 )
 
 // kind is what a part of a template stands for.
@@ -45,7 +47,8 @@ var formats = [...]string{number: "number", raw: "raw", quoted: "string", millis
 // part is a piece of a template: text as it is, or a placeholder.
 type part struct {
 	kind    kind
-	text    string // the argument: a name or a path
+	text    string      // the argument: a name or a path
+	label   sluice.Name // of a label
 	literal []byte
 	number  int // of a field among all fields
 	format  format
@@ -81,7 +84,7 @@ func readTemplate(text string) ([]part, error) {
 func readPlaceholder(inside string) (part, error) {
 	what, how, formatted := strings.Cut(inside, "|")
 	name, argument, _ := strings.Cut(strings.TrimSpace(what), ":")
-	p := part{text: argument, digits: -1}
+	p := part{text: argument, label: sluice.NewName(argument), digits: -1}
 	for k, n := range kinds {
 		if n != "" && n == name {
 			p.kind = kind(k)

@@ -43,13 +43,20 @@ func tail(b []byte, at int, filler byte) uint64 {
 	return x | ones*uint64(filler)<<(8*n)
 }
 
-// Equal reports whether a text is that name: for names of a few bytes far quicker in a Go module than comparing strings.
-func Equal(text []byte, name string) bool {
-	n := len(name)
-	if len(text) != n || n == 0 || text[n-1] != name[n-1] {
-		return len(text) == n && n == 0
+// Equal reports whether two short texts are the same.
+func Equal(a, b []byte) bool {
+	n := len(a)
+	switch {
+	case n != len(b):
+		return false
+	case n > 16:
+		return string(a) == string(b)
+	case n >= 8:
+		return word(a, 0) == word(b, 0) && word(a, n-8) == word(b, n-8)
+	case n >= 4:
+		return half(a, 0) == half(b, 0) && half(a, n-4) == half(b, n-4)
 	}
-	return string(text) == name
+	return tail(a, 0, 0) == tail(b, 0, 0)
 }
 
 // Append is append for short texts.
