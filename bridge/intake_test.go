@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,7 @@ func times(l *bridgetest.Ledger) []int64 {
 // loaded from the ledger after a Discard.
 type counting struct {
 	states    bridge.States
+	mu        sync.Mutex     // guards count and discarded: streams come side by side
 	count     map[string]int // ahead of the ledger until the Append is done
 	discarded int
 	err       error
@@ -55,6 +57,8 @@ func (c *counting) Apply(_ context.Context, stream string, rs []bridge.Record, o
 	if c.err != nil {
 		return c.err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	n, ok := c.count[stream]
 	if !ok {
 		s, _, err := c.states.State("p", stream, "counting")
@@ -78,6 +82,8 @@ func (c *counting) Apply(_ context.Context, stream string, rs []bridge.Record, o
 }
 
 func (c *counting) Discard(stream string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.discarded++
 	delete(c.count, stream)
 }
