@@ -109,11 +109,13 @@ func caseMessages(r *ledgerRun) {
 		{Record: bridge.Record{Time: 10, ContentType: []byte("text/plain"), Flags: bridge.Late, Payload: []byte("two")}, Index: 1},
 		{Record: bridge.Record{Time: 20, Revision: 99, ContentType: []byte("a/b"), Labels: labels[:1]}, Topic: []byte("sub/topic")},
 		{Record: bridge.Record{Time: 5}},
+		{Record: bridge.Record{Time: 35, Payload: []byte("moved")}, Shift: 5},
+		{Record: bridge.Record{Time: 35, Payload: []byte("moved back")}, Shift: -5},
 	}
 	r.ok(r.Ledger.Append(context.Background(), a))
 	rows := r.rows("a")
 	r.want("rows", len(rows), 1)
-	r.want("row", []any{rows[0].Pipeline, rows[0].Stream, rows[0].Count, rows[0].Settled}, []any{"p", "b/e", 4, bridge.Bitmap(nil)})
+	r.want("row", []any{rows[0].Pipeline, rows[0].Stream, rows[0].Count, rows[0].Settled}, []any{"p", "b/e", 6, bridge.Bitmap(nil)})
 	got, err := r.Outbox("a").Messages(rows[0].Number)
 	r.ok(err)
 	r.want("messages", got, a.Messages)

@@ -12,6 +12,7 @@ import (
 func FuzzRow(f *testing.F) {
 	a := benchAppend("b/e", 3, 20)
 	a.Messages[1].Revision, a.Messages[1].Index, a.Messages[1].Topic = 7, 2, []byte("t")
+	a.Messages[2].Shift = -9
 	f.Add(appendMessages(nil, []uint32{1, 2}, a.Messages), 3)
 	f.Add([]byte{rowVersion, 0}, 0)
 	f.Fuzz(func(t *testing.T, data []byte, count int) {

@@ -14,12 +14,12 @@ import (
 //	+------+----------+-------------------+-------------------+-----
 //
 //	message:
-//	+------+---------+------+-------+------------+-------+---------+----------------+-------------------------+---------+
-//	| skip | ± time  | bits | flags | [revision] | [index] | [topic] | [content type] | labels n | n × name, value | payload |
-//	+------+---------+------+-------+------------+-------+---------+----------------+-------------------------+---------+
+//	+------+--------+------+-------+------------+---------+-----------+---------+----------------+----------+-----------------+---------+
+//	| skip | ± time | bits | flags | [revision] | [index] | [± shift] | [topic] | [content type] | labels n | n × name, value | payload |
+//	+------+--------+------+-------+------------+---------+-----------+---------+----------------+----------+-----------------+---------+
 //	skip:    messages left out before this one: settled ones of a row that was rewritten small
 //	time:    difference from the message before, the first from 0
-//	bits:    1 revision (8 bytes) is there, 2 index, 4 topic, 8 content type; 16 content type is that of the message before
+//	bits:    1 revision (8 bytes) is there, 2 index, 4 topic, 8 content type, 32 shift; 16 content type is that of the message before
 //	bytes are length-prefixed
 //
 // The CRC32C stands beside it in the row, over the data, then number, stream, count and noted, 8 bytes each.
@@ -31,6 +31,7 @@ const (
 	hasTopic
 	hasType
 	sameType
+	hasShift
 )
 
 // maxCount bounds the messages and the keys of one row, and with them what a forged count can make a reader allocate.
@@ -62,6 +63,9 @@ func appendMessage(dst []byte, m, before *bridge.Message, skip int) []byte {
 	if m.Index != 0 {
 		bits |= hasIndex
 	}
+	if m.Shift != 0 {
+		bits |= hasShift
+	}
 	if len(m.Topic) > 0 {
 		bits |= hasTopic
 	}
@@ -77,6 +81,9 @@ func appendMessage(dst []byte, m, before *bridge.Message, skip int) []byte {
 	}
 	if bits&hasIndex != 0 {
 		dst = binary.AppendUvarint(dst, uint64(m.Index))
+	}
+	if bits&hasShift != 0 {
+		dst = binary.AppendVarint(dst, m.Shift)
 	}
 	if bits&hasTopic != 0 {
 		dst = appendBytes(dst, m.Topic)
@@ -97,7 +104,7 @@ func rowSize(ms []bridge.Message, remotes int) int {
 	n := 2 + 5*remotes
 	for i := range ms {
 		m := &ms[i]
-		n += 40 + len(m.Topic) + len(m.ContentType) + uvarintLen(uint64(len(m.Payload))) + len(m.Payload)
+		n += 50 + len(m.Topic) + len(m.ContentType) + uvarintLen(uint64(len(m.Payload))) + len(m.Payload)
 		for _, l := range m.Labels {
 			n += 6 + len(l.Name) + len(l.Value)
 		}
@@ -201,6 +208,9 @@ func readFixed(r *reader, m, before *bridge.Message) {
 	}
 	if bits&hasIndex != 0 {
 		m.Index = uint16(r.uvarint())
+	}
+	if bits&hasShift != 0 {
+		m.Shift = r.varint()
 	}
 	if bits&hasTopic != 0 {
 		m.Topic = r.bytes()
