@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluicebridge/sluice/bridge/admin"
 	"github.com/sluicebridge/sluice/tests/real"
 )
 
@@ -103,53 +106,121 @@ func TestBrokerAway(t *testing.T) {
 	s.check(t, perEntry, nil)
 }
 
-// An outage in which both queues fill: the ledger's quota first, then the store's FIFO. What the FIFO evicted is named by the bridge; nothing else is missing.
+// An outage in which both queues fill: the ledger's quota first, then the store's FIFO. What the FIFO evicted is named by the bridge; nothing
+// else is missing.
 func TestBothFull(t *testing.T) {
-	const records = 15000
+	const records = 25000
 	s := newSite(t, options{
-		ledger: `quota = "256KiB"`,
-		bucket: `{"quota_type":"FIFO","quota_size":2000000,"max_block_size":64000,"max_block_records":256}`,
+		open:   true, // after each hole stable-speed would let the speed settle anew
+		ledger: `quota = "1MiB"`,
+		bucket: `{"quota_type":"FIFO","quota_size":1500000,"max_block_size":64000,"max_block_records":256}`,
 	})
 	s.sluice.Up()
 	s.write(t, 0, 500)
-	s.settled(t, time.Minute, 1000)
-	s.broker.Kill()
-	s.write(t, 500, records)
+	s.settled(t, time.Minute, 2000)
+	s.reconciled(t)
+	if err := s.broker.Stop(); err != nil {
+		t.Fatalf("stop broker: %v", err)
+	}
+	for from := 500; from < records; from += 500 { // entry after entry would have the FIFO take one of them whole
+		s.write(t, from, from+500)
+	}
 	s.broker.Up()
+	real.Eventually(t, 3*time.Minute, "the sender's log to be empty", func() (bool, string) {
+		state := s.store.Call(t, http.MethodGet, "/replications/to-gate", "")
+		return strings.Contains(state, `"pending_records":0`), state[:min(len(state), 300)]
+	})
+	s.reconciled(t)
+	s.settled(t, 3*time.Minute, 2001)
 	evicted := s.evicted(t, records)
 	if len(evicted) == 0 {
 		t.Fatal("the FIFO evicted nothing: the outage was too small to show anything")
 	}
-	t.Logf("the FIFO evicted %d eligible records that the ledger had no room for", len(evicted))
-	s.settled(t, 3*time.Minute, 4*records/2-len(evicted))
 	s.check(t, records, evicted)
-	s.named(t, evicted)
+	named := s.named(t, evicted)
+	t.Logf("%d records evicted, in %d ranges that the bridge names; %d arrived", len(evicted), named, s.subscriber.Count())
 }
 
-// evicted finds which eligible records exist nowhere any more: not in the store, and never taken by the bridge.
+// reconciled waits until a reconcile that began after the call has ended well.
+func (s *site) reconciled(t *testing.T) {
+	t.Helper()
+	start := time.Now()
+	real.Eventually(t, time.Minute, "a reconcile", func() (bool, string) {
+		in := s.status(t).Inputs
+		last := in[0].LastReconcile
+		return last != nil && last.After(start.Add(3*time.Second)), fmt.Sprint(last, in[0].LastError)
+	})
+}
+
+func (s *site) status(t *testing.T) (status admin.Status) {
+	t.Helper()
+	r, err := http.Get(s.sluice.Admin + "/statusz")
+	if err != nil {
+		t.Fatalf("status: %v", err)
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&status); err != nil {
+		t.Fatalf("status: %v", err)
+	}
+	return status
+}
+
+// evicted returns the records that did not arrive because the store has them no more. One that is still there was lost by the bridge, and fails the
+// test.
 func (s *site) evicted(t *testing.T, records int) map[string]bool {
 	t.Helper()
-	real.Eventually(t, 3*time.Minute, "the bridge to have taken all that the store still holds", func() (bool, string) {
-		state := s.store.Call(t, http.MethodGet, "/replications/to-gate", "")
-		return strings.Contains(state, `"pending_records":0`), state[:min(len(state), 300)]
-	})
-	taken := map[string]bool{}
+	arrived := map[string]bool{}
 	for _, m := range s.subscriber.Messages() {
-		taken[m.ID] = true
+		arrived[m.ID] = true
 	}
-	missing := map[string]bool{}
-	for _, entry := range entries {
-		for _, id := range s.expected(entry, records, nil) {
-			if !taken[id] {
-				missing[id] = true
+	evicted := map[string]bool{}
+	var info struct {
+		Entries []struct {
+			Name   string `json:"name"`
+			Oldest int64  `json:"oldest_record"`
+		} `json:"entries"`
+	}
+	if err := json.Unmarshal([]byte(s.store.Call(t, http.MethodGet, "/b/vib", "")), &info); err != nil {
+		t.Fatalf("list entries: %v", err)
+	}
+	if len(info.Entries) != len(entries) {
+		t.Fatalf("%d entries in the store, want %d", len(info.Entries), len(entries))
+	}
+	for _, e := range info.Entries {
+		for i := range records {
+			id := fmt.Sprintf("gate/%s@%d", e.Name, s.time(i))
+			if arrived[id] {
+				continue
+			}
+			evicted[id] = true
+			if s.time(i) >= e.Oldest {
+				t.Errorf("%s did not arrive, and is still in the store", id)
 			}
 		}
 	}
-	return missing
+	return evicted
 }
 
-// named checks that every evicted record lies in a range that the bridge's status names as lost.
-func (s *site) named(t *testing.T, evicted map[string]bool) {
+// named checks that every evicted record lies in a range that the bridge's status names, and returns how many ranges there are.
+func (s *site) named(t *testing.T, evicted map[string]bool) int {
 	t.Helper()
-	t.Fatalf("not written yet: %d evicted", len(evicted))
+	gaps := s.status(t).Inputs[0].Gaps
+	var unnamed []string
+	for id := range evicted {
+		stream, text, _ := strings.Cut(id, "@")
+		at, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(gaps, func(g admin.Gap) bool {
+			return g.Stream == stream && g.From.UnixMicro() <= at && at <= g.To.UnixMicro() && strings.Contains(g.Reason, "evicted")
+		}) {
+			unnamed = append(unnamed, id)
+		}
+	}
+	if slices.Sort(unnamed); len(unnamed) > 0 {
+		t.Errorf("%d of %d evicted records, %s to %s, lie in none of the %d ranges that the bridge names: %v",
+			len(unnamed), len(evicted), unnamed[0], unnamed[len(unnamed)-1], len(gaps), gaps)
+	}
+	return len(gaps)
 }
