@@ -57,6 +57,7 @@ func (o *Outbox) Restore(_ context.Context, far string) (bridge.Restored, error)
 	if o.far != "" && o.far != far {
 		for _, c := range o.conns {
 			c.lose()
+			c.trying = true // the session there is not ours
 		}
 	}
 	o.far = far

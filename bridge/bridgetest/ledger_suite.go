@@ -146,7 +146,12 @@ func (r *ledgerRun) commit(remote string, s bridge.Step) {
 
 func (r *ledgerRun) restore(remote string) bridge.Restored {
 	r.Helper()
-	got, err := r.Outbox(remote).Restore(context.Background(), "far")
+	return r.restoreAs(remote, "far")
+}
+
+func (r *ledgerRun) restoreAs(remote, far string) bridge.Restored {
+	r.Helper()
+	got, err := r.Outbox(remote).Restore(context.Background(), far)
 	r.ok(err)
 	return got
 }

@@ -28,10 +28,13 @@ func (o *Outbox) replay(number uint64, data []byte) error {
 	return o.apply(&rec.step)
 }
 
+// setFar notes whose sessions the connections speak to. Those at another far end are not ours, whatever a CONNACK there will say: trying stays
+// set until a session that we began ourselves is noted (rule 14).
 func (o *Outbox) setFar(far string) {
 	if o.far != "" && o.far != far {
 		for _, c := range o.conns {
 			c.lose()
+			c.trying = true
 		}
 	}
 	o.far = far

@@ -63,8 +63,8 @@ func (l *Log) Outbox(remote string) *Outbox {
 	return l.byName[remote]
 }
 
-// Restore implements bridge.Outbox. Under another far end the open claims stay open under their numbers, marked and without R: for
-// the pump that is the same as a lost session.
+// Restore implements bridge.Outbox. Under another far end the open claims stay open under their numbers, marked and without R, and every
+// connection is trying: a session that is present there is not the one the claims were sent in.
 func (o *Outbox) Restore(ctx context.Context, far string) (bridge.Restored, error) {
 	o.log.mu.Lock()
 	before := o.far
