@@ -244,6 +244,7 @@ func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
 		return
 	}
 	r := &fakeRow{Row: bridge.Row{Number: uint64(len(l.rows) + 1), Pipeline: a.Pipeline, Stream: a.Stream, Count: len(a.Messages)}}
+	r.Appended = time.Now().UnixMicro()
 	for _, m := range a.Messages {
 		r.messages = append(r.messages, cloneMessage(m))
 		r.Bytes += len(m.Payload)

@@ -3,6 +3,7 @@ package bridgetest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -112,6 +113,7 @@ func caseMessages(r *ledgerRun) {
 		{Record: bridge.Record{Time: 35, Payload: []byte("moved")}, Shift: 5},
 		{Record: bridge.Record{Time: 35, Payload: []byte("moved back")}, Shift: -5},
 	}
+	began := time.Now()
 	r.ok(r.Ledger.Append(context.Background(), a))
 	rows := r.rows("a")
 	r.want("rows", len(rows), 1)
@@ -119,7 +121,12 @@ func caseMessages(r *ledgerRun) {
 	got, err := r.Outbox("a").Messages(rows[0].Number)
 	r.ok(err)
 	r.want("messages", got, a.Messages)
+	appended := time.UnixMicro(rows[0].Appended)
+	if appended.Before(began.Truncate(time.Microsecond)) || appended.After(time.Now()) {
+		r.Errorf("appended at %v, want between %v and now", appended, began)
+	}
 	r.reopen()
+	r.want("appended, reopened", r.rows("a")[0].Appended, rows[0].Appended)
 	got, err = r.Outbox("a").Messages(r.rows("a")[0].Number)
 	r.ok(err)
 	r.want("messages, reopened", got, a.Messages)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -83,7 +82,7 @@ func (o *Outbox) ack(a bridge.Ack) {
 	o.setClaimed(k.ref, false)
 	switch {
 	case a.Kind != bridge.AckReturned:
-		o.settle(k.ref, a.Kind == bridge.AckDelivered)
+		o.settle(k.ref)
 	case k.marked:
 		o.marked[k.ref] = true
 	}
@@ -150,7 +149,7 @@ func (o *Outbox) setClaimed(ref bridge.Ref, on bool) {
 
 // settle notes that the remote need not send a message any more. A row that is gone was settled before: at Open, the journal goes back
 // further than the rows do.
-func (o *Outbox) settle(ref bridge.Ref, delivered bool) {
+func (o *Outbox) settle(ref bridge.Ref) {
 	l := o.log
 	sh, r := o.shares[ref.Row], l.rows.get(ref.Row)
 	if sh == nil || r == nil || sh.settled.Has(int(ref.Index)) {
@@ -161,9 +160,6 @@ func (o *Outbox) settle(ref bridge.Ref, delivered bool) {
 	}
 	sh.settled.Set(int(ref.Index))
 	sh.left--
-	if delivered && l.running && l.cfg.Metrics != nil {
-		l.cfg.Metrics.DeliveryLatency.Observe(time.Duration(time.Now().UnixMicro()-r.noted) * time.Microsecond)
-	}
 	switch {
 	case sh.left == 0:
 		delete(o.shares, ref.Row)

@@ -26,7 +26,6 @@ func (l *Log) load() error {
 	if err := l.ballast.restore(); err != nil {
 		l.note(err) // a full disk is no reason not to send what is there
 	}
-	l.running = true
 	return nil
 }
 
@@ -370,7 +369,7 @@ func (o *Outbox) dropUnrouted(routed bool) (n int64) {
 		}
 		for i := range r.count {
 			if !sh.settled.Has(i) && (!routed || !sh.claimed.Has(i)) {
-				o.settle(bridge.Ref{Row: number, Index: uint32(i)}, false)
+				o.settle(bridge.Ref{Row: number, Index: uint32(i)})
 				n++
 			}
 		}

@@ -42,7 +42,6 @@ type Log struct {
 	queue      []*write
 	broken     error // why the process must stop
 	closed     bool
-	running    bool // Open is done: what is replayed now happens now
 	streams    map[streamKey]*stream
 	byStream   map[uint32]*stream // at Open only
 	lastStream uint32

@@ -124,7 +124,7 @@ func (o *Outbox) open(after uint64, max int) ([]bridge.Row, <-chan struct{}) {
 		}
 		rows = append(rows, bridge.Row{
 			Number: r.number, Pipeline: r.stream.pipeline, Stream: r.stream.name, Count: r.count, Bytes: r.bytes,
-			Settled: slices.Clone(sh.settled),
+			Settled: slices.Clone(sh.settled), Appended: r.noted,
 		})
 	}
 	return rows, l.fresh
