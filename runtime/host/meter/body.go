@@ -55,14 +55,16 @@ func (w *rewriter) body(out, body []byte, typ uint32) ([]byte, error) {
 		return nil, fmt.Errorf("%d locals, want at most %d", locals, maxLocals)
 	}
 	begin := r.at
-	c := &charger{counter: w.globals, temp: uint32(locals), cost: 1 + int64(len(body)>>sizeShift)}
+	c := &charger{counter: w.globals, left: uint32(locals), temp: uint32(locals) + 1, cost: 1 + int64(len(body)>>sizeShift)}
 	if err := c.instructions(w, r); err != nil {
 		return nil, err
 	}
+	groups++
 	if c.tempUsed {
 		groups++
 	}
 	out = append(appendU32(out, groups), body[first:begin]...)
+	out = append(out, 1, 0x7e) // one i64
 	if c.tempUsed {
 		out = append(out, 1, 0x7f) // one i32
 	}
@@ -72,21 +74,30 @@ func (w *rewriter) body(out, body []byte, typ uint32) ([]byte, error) {
 // charger meters the instructions of one body.
 type charger struct {
 	counter  uint32 // index of the counter among the globals
-	temp     uint32 // index of a local of our own, an i32
+	left     uint32 // index of a local of our own, an i64: the counter as it was just set
+	temp     uint32 // index of another, an i32
 	tempUsed bool
 	cost     int64 // of an entry or a turn
 }
 
 // instructions copies the rest of r into w.code with charges put in.
 func (c *charger) instructions(w *rewriter, r *reader) error {
-	w.code = c.charge(w.code[:0], c.cost)
+	w.code = w.code[:0]
 	copied := r.at
 	depth := 1
+	entered := false // the entry was charged; where a function begins with a loop, as those of Go do, by the loop's first turn
 	for depth > 0 && r.err == nil {
 		begin := r.at
 		code, f := w.ops.next(r)
 		if r.err != nil {
 			break
+		}
+		if !entered && !prologue(code) {
+			if f != loop {
+				w.code = c.charge(append(w.code, r.b[copied:begin]...), c.cost)
+				copied = begin
+			}
+			entered = true
 		}
 		switch f {
 		case unknown:
@@ -116,6 +127,10 @@ func (c *charger) instructions(w *rewriter, r *reader) error {
 	w.code = append(w.code, r.b[copied:]...)
 	return r.err
 }
+
+// prologue tells of what may stand between a function's entry and its first loop without being work: block, locals, globals, constants. None of
+// them can leave, and code that is long is charged for its length.
+func prologue(code uint32) bool { return code == 0x02 || code >= 0x20 && code <= 0x24 || code >= 0x41 && code <= 0x44 }
 
 func refuse(at int, code uint32) error {
 	for _, f := range features {
@@ -192,7 +207,8 @@ func (c *charger) chargeLength(out []byte, f form) []byte {
 
 // settle stores the counter and ends the call below zero.
 func (c *charger) settle(out []byte) []byte {
+	out = appendU32(append(out, 0x22), c.left)                   // local.tee
 	out = appendU32(append(out, 0x24), c.counter)                // global.set
-	out = appendU32(append(out, 0x23), c.counter)                // global.get
+	out = appendU32(append(out, 0x20), c.left)                   // local.get
 	return append(out, 0x42, 0x00, 0x53, 0x04, 0x40, 0x00, 0x0b) // i64.const 0, i64.lt_s, if, unreachable, end
 }

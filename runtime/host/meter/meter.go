@@ -15,7 +15,7 @@ import (
 )
 
 // Revision changes whenever the same input gives other output: part of the key of whoever caches it.
-const Revision = 1
+const Revision = 2
 
 // Options of Rewrite.
 type Options struct {
