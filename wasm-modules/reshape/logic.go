@@ -124,8 +124,8 @@ func (s *shape) read(r sluice.Record, src *source) error {
 func (src *source) write(dst []byte, parts []part) []byte {
 	for i := range parts {
 		p := &parts[i]
+		dst = p.before.AppendTo(dst)
 		if p.kind == literal {
-			dst = sluice.Append(dst, p.literal)
 			continue
 		}
 		before := len(dst)
@@ -145,6 +145,12 @@ func (src *source) part(dst []byte, p *part) []byte {
 	case label:
 		return appendText(dst, p.label.In(src.record), p)
 	case field:
+		if p.format == plain {
+			return src.fields.AppendTo(dst, p.number)
+		}
+		if p.format == digits {
+			return src.fields.AppendFloat(dst, p.number, p.digits)
+		}
 		return appendField(dst, src.fields.Value(p.number), p)
 	case time:
 		return appendTime(dst, src.record.Time(), p.format)
@@ -212,19 +218,14 @@ func appendText(dst, text []byte, p *part) []byte {
 	return sluice.AppendString(dst, text)
 }
 
-// appendField appends a value of the payload, as it was written unless the format says otherwise.
+// appendField appends a value of the payload as a text.
 func appendField(dst []byte, value sluice.JSON, p *part) []byte {
 	text := value.Kind() == '"'
 	switch {
-	case p.format == digits:
-		if v, ok := value.Float(); ok {
-			return sluice.AppendFloat(dst, v, p.digits)
-		}
-		return dst
 	case p.format == raw && text:
 		return value.AppendText(dst)
 	case p.format == quoted && !text && value != nil:
 		return sluice.AppendString(dst, value)
 	}
-	return sluice.Append(dst, value)
+	return append(dst, value...)
 }

@@ -1,7 +1,11 @@
 // reshape writes a new payload from a JSON payload's fields or a waveform's features, and labels.
 package main
 
-import sluice "github.com/sluicebridge/sluice/wasm-modules/sdk/go"
+import (
+	"slices"
+
+	sluice "github.com/sluicebridge/sluice/wasm-modules/sdk/go"
+)
 
 var _ = sluice.Register(manifest, new(filter))
 
@@ -14,8 +18,12 @@ type filter struct {
 	payload, topic []byte
 }
 
+// leastRoom is what a payload's buffer has at first, and always some of it to spare: short texts are written as words, beyond their end.
+const leastRoom = 4096
+
 func (f *filter) Init(config sluice.JSON) (err error) {
 	f.shape, err = readShape(config)
+	f.payload, f.topic = make([]byte, 0, leastRoom), make([]byte, 0, leastRoom)
 	return err
 }
 
@@ -31,6 +39,9 @@ func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
 		}
 	}
 	f.payload = src.write(f.payload[:0], s.payload)
+	if cap(f.payload)-len(f.payload) < leastRoom/16 {
+		f.payload = slices.Grow(f.payload, len(f.payload))
+	}
 	switch {
 	case src.lacks == nil || s.missing == "null":
 	case s.missing == "drop":

@@ -44,15 +44,15 @@ const (
 
 var formats = [...]string{number: "number", raw: "raw", quoted: "string", millis: "ms", seconds: "s", iso: "iso"}
 
-// part is a piece of a template: text as it is, or a placeholder.
+// part is a placeholder of a template and the text in front of it; the last may be text only.
 type part struct {
-	kind    kind
-	text    string      // the argument: a name or a path
-	label   sluice.Name // of a label
-	literal []byte
-	number  int // of a field among all fields
-	format  format
-	digits  int // of digits; -1 for the shortest
+	kind   kind
+	text   string       // the argument: a name or a path
+	label  sluice.Name  // of a label
+	before sluice.Piece // text in front of it
+	number int          // of a field among all fields
+	format format
+	digits int // of digits; -1 for the shortest
 }
 
 // readTemplate cuts `{"d":{{label:device}},"v":{{rms|3}}}` into its parts.
@@ -60,11 +60,8 @@ func readTemplate(text string) ([]part, error) {
 	var parts []part
 	for text != "" {
 		before, rest, open := strings.Cut(text, "{{")
-		if before != "" {
-			parts = append(parts, part{literal: []byte(before)})
-		}
 		if !open {
-			break
+			return append(parts, part{before: sluice.NewPiece(before)}), nil
 		}
 		inside, after, closed := strings.Cut(rest, "}}")
 		if !closed {
@@ -74,6 +71,7 @@ func readTemplate(text string) ([]part, error) {
 		if err != nil {
 			return nil, errors.New("{{" + inside + "}}: " + err.Error())
 		}
+		p.before = sluice.NewPiece(before)
 		parts = append(parts, p)
 		text = after
 	}

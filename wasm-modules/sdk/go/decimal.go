@@ -3,6 +3,7 @@ package sluice
 import (
 	"math"
 	"math/bits"
+	"strconv"
 )
 
 // whole10 is powers of ten.
@@ -17,13 +18,22 @@ func AppendInt(dst []byte, v int64) []byte {
 }
 
 func appendUint(dst []byte, v uint64) []byte {
-	if v >= 1e8 {
-		dst = appendUint(dst, v/1e8)
-		return appendWord(dst, digits8(v%1e8), 8)
+	at := len(dst)
+	if v >= 1e16 || cap(dst)-at < 16 {
+		return strconv.AppendUint(dst, v, 10)
 	}
-	w := digits8(v)
+	to, high := dst[:at+16], v/1e8
+	if high == 0 {
+		w := digits8(v)
+		zeros := bits.TrailingZeros64(w&^(ones*'0')|1<<56) >> 3
+		putWord(to, at, w>>(8*zeros))
+		return to[:at+8-zeros]
+	}
+	w := digits8(high)
 	zeros := bits.TrailingZeros64(w&^(ones*'0')|1<<56) >> 3
-	return appendWord(dst, w>>(8*zeros), 8-zeros)
+	putWord(to, at, w>>(8*zeros))
+	putWord(to, at+8-zeros, digits8(v-high*1e8))
+	return to[:at+16-zeros]
 }
 
 // digits8 is the eight digits of a number below 10^8, the highest in the lowest byte: two halves, four pairs, eight digits, each split of all at once.
@@ -42,7 +52,7 @@ func appendWord(dst []byte, w uint64, n int) []byte {
 	if cap(dst)-from < 8 {
 		dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
 	}
-	putWord(dst[from:from+8], w)
+	putWord(dst[:from+8], from, w)
 	return dst[:from+n]
 }
 

@@ -46,11 +46,8 @@ func exportProcess(_, length int32) int64 { return returned(guest.process(int(le
 //go:wasmexport sluice_flush
 func exportFlush(_ int32) int64 { return returned(guest.flush()) }
 
-func returned(v Verdict, ok bool) int64 {
-	switch {
-	case !ok:
-		return failed
-	case v != inMemory:
+func returned(v Verdict) int64 {
+	if v != inMemory {
 		return int64(v)
 	}
 	b := guest.out.Bytes()

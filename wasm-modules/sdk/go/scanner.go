@@ -166,12 +166,12 @@ func (s *scanner) digits() bool {
 	text, from := s.text, s.at
 	at := from
 	for at+8 <= len(text) {
-		n := first(noDigit(word(text, at)))
+		n := first(noDigits(word(text, at)))
 		if at += n; n < 8 {
 			s.at = at
 			return at > from
 		}
 	}
-	s.at = at + first(noDigit(tail(text, at, 'x')))
+	s.at = at + first(noDigits(tail(text, at, 'x')))
 	return s.at > from
 }

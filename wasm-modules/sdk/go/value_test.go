@@ -71,6 +71,25 @@ func TestAppendFloatAgainstTheLibrary(t *testing.T) {
 
 var whole = [...]float64{1, 10, 100, 1000, 8, 64, 16}
 
+// A field is written as AppendFloat writes its value, be it copied or not.
+func TestFieldsAppendFloat(t *testing.T) {
+	fields := NewFields("a", "b")
+	for _, text := range []string{"0", "-0", "-0.0", "1.5", "-1.5", "12.25", "1e2", "1.5e1", "0.1234", "0.12345", "-0.1234", "1234567", "12345678", "123456.8", "99.995", `"1.5"`, "true"} {
+		if err := fields.Parse([]byte(`{"a":` + text + `,"b":"` + strings.Repeat("x", 40) + `"}`)); err != nil {
+			t.Fatal(err)
+		}
+		for digits := -1; digits < 10; digits++ {
+			want := ""
+			if v, ok := JSON(text).Float(); ok {
+				want = string(AppendFloat(nil, v, digits))
+			}
+			if got := string(fields.AppendFloat(make([]byte, 0, 64), 0, digits)); got != want {
+				t.Errorf("%s with %d digits: %s, want %s", text, digits, got, want)
+			}
+		}
+	}
+}
+
 func TestAppendInt(t *testing.T) {
 	values := []int64{0, 9, 10, -1, math.MinInt64, math.MaxInt64, 99_999_999, 100_000_000, 1_767_225_600_037, 12_345_678}
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -107,7 +126,7 @@ func TestWords(t *testing.T) {
 		if got := min(first(special(x)), len(b)); got != inString {
 			t.Fatalf("%q: special at %d, want %d", b, got, inString)
 		}
-		if got := first(noDigit(x)); got != digit && len(b) > 0 {
+		if got := first(noDigits(x)); got != digit && len(b) > 0 {
 			t.Fatalf("%q: no digit at %d, want %d", b, got, digit)
 		}
 		if got := string(Append(make([]byte, 1, 20), b)); got != "\x00"+string(b) {
@@ -178,10 +197,14 @@ func TestJSONAgainstTheLibrary(t *testing.T) {
 	fields := NewFields("a.b.1", "t", "a", "key", "a.b.2.c", "gone", "l.0", "l")
 	for _, text := range texts {
 		j, err := ParseJSON([]byte(text))
+		fields.Parse([]byte(text)) // the second time its names are known
 		if e := fields.Parse([]byte(text)); (e == nil) != (err == nil) || err != nil && e.Error() != err.Error() {
 			t.Fatalf("%q: fields %v, want %v", text, e, err)
 		}
 		for i, p := range fields.paths {
+			if got, want := string(fields.AppendTo([]byte("x"), i)), "x"+string(j.Path(p.whole)); got != want {
+				t.Fatalf("%q: field %s appended is %s, want %s", text, p.whole, got, want)
+			}
 			if got, want := fields.Value(i), j.Path(p.whole); string(got) != string(want) || (got == nil) != (want == nil) {
 				t.Fatalf("%q: field %s is %q, want %q", text, p.whole, got, want)
 			}

@@ -9,22 +9,16 @@ const (
 	tops = 0x8080808080808080
 )
 
-// below finds bytes less than c, which is at most 0x80.
-func below(x uint64, c byte) uint64 { return (x - ones*uint64(c)) &^ x & tops }
-
-// equals finds bytes equal to c.
-func equals(x uint64, c byte) uint64 {
-	x ^= ones * uint64(c)
-	return (x - ones) &^ x & tops
+// special finds what cannot stand in a JSON string as it is: quotes, backslashes, control characters.
+func special(x uint64) uint64 {
+	quote, slash := x^ones*'"', x^ones*'\\'
+	return ((x-ones*' ')&^x | (quote-ones)&^quote | (slash-ones)&^slash) & tops
 }
 
-// special finds what cannot stand in a JSON string as it is: quotes, backslashes, control characters.
-func special(x uint64) uint64 { return below(x, ' ') | equals(x, '"') | equals(x, '\\') }
-
-// noDigit finds bytes other than 0 to 9.
-func noDigit(x uint64) uint64 {
+// noDigits finds bytes other than 0 to 9, each of them.
+func noDigits(x uint64) uint64 {
 	x ^= ones * '0'
-	return (x + ones*0x76 | x) & tops
+	return (x&^tops + ones*0x76 | x) & tops
 }
 
 // first is the place of the lowest byte found, 8 where there is none.
@@ -65,12 +59,37 @@ func Append(dst, text []byte) []byte {
 	if n > 16 || cap(dst)-from < 16 {
 		return append(dst, text...)
 	}
-	to := dst[from : from+16]
+	to := dst[:from+16]
 	if n >= 8 {
-		putWord(to, word(text, 0))
-		putWord(to[n-8:], word(text, n-8))
+		putWord(to, from, word(text, 0))
+		putWord(to, from+n-8, word(text, n-8))
 	} else {
-		putWord(to, tail(text, 0, 0))
+		putWord(to, from, tail(text, 0, 0))
 	}
-	return dst[:from+n]
+	return to[:from+n]
+}
+
+// Piece is a short text that is appended often.
+type Piece struct {
+	text  []byte
+	words [2]uint64
+}
+
+// NewPiece makes a Piece.
+func NewPiece(text string) Piece {
+	var b [16]byte
+	copy(b[:], text)
+	return Piece{[]byte(text), [2]uint64{word(b[:], 0), word(b[:], 8)}}
+}
+
+// AppendTo appends the piece.
+func (p *Piece) AppendTo(dst []byte) []byte {
+	at, n := len(dst), len(p.text)
+	if n > 16 || cap(dst)-at < 16 {
+		return append(dst, p.text...)
+	}
+	to := dst[:at+16]
+	putWord(to, at, p.words[0])
+	putWord(to, at+8, p.words[1])
+	return to[:at+n]
 }
