@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// epoch tells one life of a ledger from another. The id stays, the number rises at each Open; both and the last row stand in the
-// database and in a small file beside it, so that a database that was put back from a copy does not agree with the file.
+// epoch tells one life of a ledger from another. The number rises at each Open, the id stays until a database is found that was put back from
+// a copy. Both and the last row stand in the database and in a small file beside it, with which such a copy does not agree.
 //
 //	sluice-epoch 1\n
 //	ID NUMBER ROW\n
@@ -22,6 +22,10 @@ type epoch struct {
 	row      uint64
 	restored string // why this is taken for an old copy; stays until ClearRestored
 }
+
+// Identity names the ledger, the same at every Open. It is another once an old copy was put in its place: what that copy claimed next was
+// claimed before, for other messages.
+func (l *Log) Identity() string { return l.epoch.id }
 
 // Epoch names this opening of the ledger.
 func (l *Log) Epoch() string { return fmt.Sprintf("%s-%d", l.epoch.id, l.epoch.number) }
@@ -53,18 +57,11 @@ func (l *Log) openEpoch() error {
 		return err
 	}
 	e := &l.epoch
-	switch {
-	case file.id == "": // a new ledger, or one whose file was lost, which is no sign of an old database
-	case e.id == "":
-		e.restored = "the database is gone"
-	case file.id != e.id:
-		e.restored = fmt.Sprintf("the database is of ledger %s, here was %s", e.id, file.id)
-	case file.number > e.number:
-		e.restored = fmt.Sprintf("the database is of epoch %d, here was %d", e.number, file.number)
-	case file.row > l.nextRow:
-		e.restored = fmt.Sprintf("the database ends at row %d, here was %d", l.nextRow, file.row)
+	why := e.older(file, l.nextRow)
+	if why != "" {
+		e.restored = why
 	}
-	if e.id == "" {
+	if e.id == "" || why != "" {
 		var b [8]byte
 		rand.Read(b[:]) // never fails
 		e.id = hex.EncodeToString(b[:])
@@ -76,6 +73,23 @@ func (l *Log) openEpoch() error {
 		}
 	}
 	return l.noteEpoch()
+}
+
+// older says why the database, whose last row is row, is taken for an old copy, "" where it is not.
+func (e *epoch) older(file epoch, row uint64) string {
+	switch {
+	case file.id == "": // a new ledger, or one whose file was lost, which is no sign of an old database
+		return ""
+	case e.id == "":
+		return "the database is gone"
+	case file.id != e.id:
+		return fmt.Sprintf("the database is of ledger %s, here was %s", e.id, file.id)
+	case file.number > e.number:
+		return fmt.Sprintf("the database is of epoch %d, here was %d", e.number, file.number)
+	case file.row > row:
+		return fmt.Sprintf("the database ends at row %d, here was %d", row, file.row)
+	}
+	return ""
 }
 
 // noteEpoch writes the file anew where the last row has moved.

@@ -202,9 +202,17 @@ func TestRestored(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			made(t, dir, 3)
+			before := identityOf(t, dir)
 			c.do(t, dir)
+			after := identityOf(t, dir)
+			if (after == before) != (c.says == "") {
+				t.Errorf("identity %s after %s, want another one only for an old copy", after, before)
+			}
 			for range 2 { // it is remembered
 				l := start(t, dir, testConfig())
+				if got := l.Identity(); got != after {
+					t.Errorf("identity %s at a later start, want %s", got, after)
+				}
 				if got := l.Restored(); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 					t.Errorf("got %q, want %q", got, c.says)
 				}
@@ -217,11 +225,20 @@ func TestRestored(t *testing.T) {
 			first := l.Epoch()
 			l.stop()
 			l = start(t, dir, testConfig())
+			if l.Identity() != after {
+				t.Errorf("identity %s once it is whole again, want %s as before", l.Identity(), after)
+			}
 			if l.Restored() != "" || l.Epoch() == first {
 				t.Errorf("got %q in epoch %s after %s, want nothing in a new one", l.Restored(), l.Epoch(), first)
 			}
 		})
 	}
+}
+
+func identityOf(t *testing.T, dir string) string {
+	l := start(t, dir, testConfig())
+	defer l.stop()
+	return l.Identity()
 }
 
 func newestOf(l *running) (found bool, newest int64, n int) {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -191,7 +190,7 @@ func (g *gate) openRemotes(f *file) error {
 		if err != nil {
 			return err
 		}
-		r, err := mqtt.New(name, c, mqtt.Options{Lanes: lanes, Epoch: identity(g.store), Metrics: &g.metrics, Log: g.log})
+		r, err := mqtt.New(name, c, mqtt.Options{Lanes: lanes, Epoch: g.store.Identity(), Metrics: &g.metrics, Log: g.log})
 		if err != nil {
 			return problem(g.path, "remotes.mqtt."+name, err)
 		}
@@ -218,16 +217,6 @@ func lanesOf(f *file, remote string, usual bridge.Ordering) (map[string]bridge.L
 		lanes[name] = lane
 	}
 	return lanes, nil
-}
-
-// identity tells a remote whether the ledger is still the one that made its claims: the same at every start, another once an old copy was
-// put in its place.
-func identity(store *ledger.Log) string {
-	epoch := store.Epoch()
-	if at := strings.LastIndexByte(epoch, '-'); at >= 0 && store.Restored() == "" {
-		return epoch[:at]
-	}
-	return epoch
 }
 
 // openInputs listens. Nothing is accepted before run.
