@@ -73,8 +73,8 @@ func (in *Intake) Unseen(ctx context.Context, streamName string, times []int64, 
 	return in.Ledger.Fresh(in.Pipeline, streamName, s.records, unseen)
 }
 
-// Update notes label updates of records: known[i] where that very revision was taken in before. The others pass once when their whole
-// record comes.
+// Update notes label updates of records: known[i] where that very revision is the last that was taken in. The others pass once when their
+// whole record comes.
 func (in *Intake) Update(ctx context.Context, streamName string, keys []Key, known []bool) error {
 	s, err := in.take(ctx, streamName)
 	if err != nil {

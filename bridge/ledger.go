@@ -14,7 +14,8 @@ type Ledger interface {
 	// Append makes one batch durable, whole or not at all: nil is done, ErrUnknown is unknown (ctx ended first), ErrFull and
 	// all else is failed. It copies what it keeps before it returns.
 	Append(ctx context.Context, a *Append) error
-	// Want notes updates (key and label hash) that should pass Fresh once; known[i] where that revision was appended already. Durable on return.
+	// Want notes updates (key and label hash) that should pass Fresh once, the last one of a time where there are more; known[i] where that
+	// revision is the last that was appended of its time: one that came back after another is wanted again. Durable on return.
 	Want(ctx context.Context, pipeline, stream string, keys []Key, known []bool) error
 }
 

@@ -51,8 +51,8 @@ type streamKey struct{ pipeline, stream string }
 
 type fakeStream struct {
 	seen    map[bridge.Key]bridge.Verdict
-	times   map[int64]bool
-	wanted  map[bridge.Key]bool
+	last    map[int64]uint64 // revision by time: the last that was taken in
+	wanted  map[int64]uint64 // revision by time
 	states  map[string]bridge.State
 	unknown bool
 }
@@ -146,8 +146,8 @@ func (l *Ledger) stream(pipeline, stream string) *fakeStream {
 	s := l.streams[k]
 	if s == nil {
 		s = &fakeStream{
-			seen: make(map[bridge.Key]bridge.Verdict), times: make(map[int64]bool),
-			wanted: make(map[bridge.Key]bool), states: make(map[string]bridge.State),
+			seen: make(map[bridge.Key]bridge.Verdict), last: make(map[int64]uint64),
+			wanted: make(map[int64]uint64), states: make(map[string]bridge.State),
 		}
 		l.streams[k] = s
 	}
@@ -163,14 +163,15 @@ func (l *Ledger) Fresh(pipeline, stream string, rs []bridge.Record, fresh []bool
 		return fmt.Errorf("fresh %s: %w", stream, bridge.ErrUnknown)
 	}
 	for i := range rs {
-		k := bridge.Key{Time: rs[i].Time, Revision: bridge.LabelHash(rs[i].Labels)}
+		t, revision := rs[i].Time, bridge.LabelHash(rs[i].Labels)
+		_, seen := s.last[t]
 		switch {
-		case i > 0 && rs[i-1].Time == k.Time:
+		case i > 0 && rs[i-1].Time == t:
 			fresh[i] = false
-		case s.wanted[k]:
-			fresh[i], rs[i].Revision = true, k.Revision
+		case s.wanted[t] == revision:
+			fresh[i], rs[i].Revision = true, revision
 		default:
-			fresh[i] = !s.times[k.Time]
+			fresh[i] = !seen
 		}
 	}
 	return nil
@@ -229,8 +230,10 @@ func checkAppend(a *bridge.Append) error {
 func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
 	for i, k := range a.Keys {
 		s.seen[k] = a.Verdicts[i]
-		s.times[k.Time] = true
-		delete(s.wanted, k)
+		s.last[k.Time] = k.Revision
+		if s.wanted[k.Time] == k.Revision {
+			delete(s.wanted, k.Time)
+		}
 	}
 	for _, st := range a.States {
 		st.Bytes = slices.Clone(st.Bytes)
@@ -272,8 +275,9 @@ func (l *Ledger) Want(_ context.Context, pipeline, stream string, keys []bridge.
 		return fmt.Errorf("want %s: %w", stream, bridge.ErrUnknown)
 	}
 	for i, k := range keys {
-		if _, known[i] = s.seen[k]; !known[i] {
-			s.wanted[k] = true
+		last, seen := s.last[k.Time]
+		if known[i] = seen && last == k.Revision; !known[i] {
+			s.wanted[k.Time] = k.Revision
 		}
 	}
 	return nil

@@ -79,6 +79,50 @@ func caseKnown(r *ledgerRun) {
 	r.want("known", r.asked("b/e", keys...), []bool{true, false, false})
 }
 
+// revised appends an update that was asked for.
+func (r *ledgerRun) revised(stream string, t int64, revision uint64) {
+	r.Helper()
+	a := batch(stream, t)
+	a.Keys[0].Revision, a.Messages[0].Revision = revision, revision
+	r.ok(r.Ledger.Append(context.Background(), a))
+}
+
+func caseChangedBack(r *ledgerRun) {
+	first, second := labelled("1"), labelled("2")
+	a, b := bridge.LabelHash(first[0].Labels), bridge.LabelHash(second[0].Labels)
+	r.append("b/e", 1, 2)
+	for n, rev := range []uint64{a, b, a, b} {
+		r.want("known before", r.asked("b/e", bridge.Key{Time: 1, Revision: rev}), []bool{false})
+		rs := [][]bridge.Record{first, second}[n%2]
+		r.want("fresh", r.fresh("b/e", rs), []bool{true})
+		r.want("revision", rs[0].Revision, rev)
+		r.revised("b/e", 1, rev)
+		r.append("b/e", int64(10+n)) // so that blocks of keys are merged, if the ledger merges them
+		r.reopen()
+		r.want("once", r.fresh("b/e", rs), []bool{false})
+		r.want("known after", r.asked("b/e", bridge.Key{Time: 1, Revision: rev}), []bool{true})
+	}
+}
+
+func caseWantedAgain(r *ledgerRun) {
+	first, second := labelled("1"), labelled("2")
+	a, b := bridge.LabelHash(first[0].Labels), bridge.LabelHash(second[0].Labels)
+	r.append("b/e", 1)
+	r.want("known", r.asked("b/e", bridge.Key{Time: 1, Revision: a}), []bool{false})
+	r.want("known", r.asked("b/e", bridge.Key{Time: 1, Revision: b}), []bool{false})
+	r.reopen()
+	r.want("the one before", r.fresh("b/e", first), []bool{false})
+	r.want("the last", r.fresh("b/e", second), []bool{true})
+	r.revised("b/e", 1, b)
+	r.reopen()
+	r.want("after", append(r.fresh("b/e", first), r.fresh("b/e", second)...), []bool{false, false})
+}
+
+// labelled is a record at time 1 with a status.
+func labelled(status string) []bridge.Record {
+	return []bridge.Record{{Time: 1, Labels: []bridge.Label{{Name: []byte("status"), Value: []byte(status)}}}}
+}
+
 func caseStates(r *ledgerRun) {
 	a := batch("b/e", 1)
 	a.States = []bridge.State{{Module: "m", SHA256: "ab", Version: 3, Bytes: []byte("state")}}

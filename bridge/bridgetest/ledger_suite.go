@@ -44,6 +44,8 @@ var ledgerCases = []struct {
 	{"an update that was asked for passes once", caseWanted},
 	{"an unseen record that was asked for passes with its revision", caseWantedUnseen},
 	{"a revision that was appended is known", caseKnown},
+	{"rule 2: labels that were changed back are another update", caseChangedBack},
+	{"the update that was wanted last is waited for", caseWantedAgain},
 	{"rule 3: states and parked records come with the batch", caseStates},
 	{"messages come back as they were", caseMessages},
 	{"the caller's memory is free after Append", caseCopies},

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -63,9 +62,9 @@ func (l *Log) Fresh(pipeline, name string, rs []bridge.Record, fresh []bool) err
 		return nil
 	}
 	for i := range rs {
-		k := bridge.Key{Time: rs[i].Time, Revision: bridge.LabelHash(rs[i].Labels)}
-		if s.wanted[k] {
-			fresh[i], rs[i].Revision = true, k.Revision
+		want, ok := s.wanted[rs[i].Time]
+		if ok && want == bridge.LabelHash(rs[i].Labels) && (i == 0 || rs[i].Time != rs[i-1].Time) {
+			fresh[i], rs[i].Revision = true, want
 		}
 	}
 	return nil
@@ -172,7 +171,7 @@ type appending struct {
 	crc     uint32 // of data alone; sealed with the row's number
 	count   int
 	segment *segment
-	done    []bridge.Key // updates that were wanted
+	done    []int64 // times of updates that were wanted
 	states  []bridge.State
 	parked  []parkedRow
 	merged  []merge
@@ -191,14 +190,14 @@ func (p *appending) encode(a *bridge.Append) error {
 		p.crc, p.count = seal(p.data), len(a.Messages)
 	}
 	ks, vs := a.Keys, a.Verdicts
-	if !slices.IsSortedFunc(ks, compareKeys) {
+	if !slices.IsSortedFunc(ks, compareTimes) {
 		ks, vs = sortKeys(ks, vs)
 	}
 	p.segment = newSegment(p.stream.appends+1, p.stream.appends+1, ks, vs)
 	p.segment.whole = p.segment.count >= p.log.limits.blockKeys
 	for _, k := range ks {
-		if k.Revision != 0 && p.stream.wanted[k] {
-			p.done = append(p.done, k)
+		if want, ok := p.stream.wanted[k.Time]; ok && want == k.Revision {
+			p.done = append(p.done, k.Time)
 		}
 	}
 	for i := range a.Parked {
@@ -217,12 +216,13 @@ func appendMessages(dst []byte, remotes []uint32, ms []bridge.Message) []byte {
 	return dst
 }
 
+// sortKeys orders keys by time. Revisions of one time stay in the order they were taken in.
 func sortKeys(ks []bridge.Key, vs []bridge.Verdict) ([]bridge.Key, []bridge.Verdict) {
 	order := make([]int, len(ks))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Or(compareKeys(ks[a], ks[b]), cmp.Compare(a, b)) })
+	slices.SortStableFunc(order, func(a, b int) int { return compareTimes(ks[a], ks[b]) })
 	sk, sv := make([]bridge.Key, 0, len(ks)), make([]bridge.Verdict, 0, len(ks))
 	for _, i := range order {
 		sk, sv = append(sk, ks[i]), append(sv, vs[i])
@@ -271,8 +271,8 @@ func (p *appending) put(t *tx) error {
 			return err
 		}
 	}
-	for _, k := range p.done {
-		if err := t.exec(sqlWanted, int64(s.id), k.Time, int64(k.Revision)); err != nil {
+	for _, at := range p.done {
+		if err := t.exec(sqlWanted, int64(s.id), at); err != nil {
 			return err
 		}
 	}
@@ -310,8 +310,8 @@ func (p *appending) end(err error) {
 	if p.segment.whole {
 		p.segment.data = nil // like a merged one: read back when an old key is asked for
 	}
-	for _, k := range p.done {
-		delete(s.wanted, k)
+	for _, at := range p.done {
+		delete(s.wanted, at)
 	}
 	for i := range p.parked {
 		l.parked.add(len(p.parked[i].data))

@@ -16,7 +16,7 @@ import (
 )
 
 // schemaVersion is PRAGMA user_version. A database of another version is not touched.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schema holds everything that is durable but the epoch file. What is written at every commit (batch, seen, step) is one row for
 // each write, appended at the end of its table: a commit touches few pages.
@@ -33,7 +33,7 @@ CREATE TABLE closed(stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGE
   hash INTEGER NOT NULL);
 CREATE INDEX closed_stream ON closed(stream);
 CREATE TABLE wanted(stream INTEGER NOT NULL, time INTEGER NOT NULL, revision INTEGER NOT NULL,
-  PRIMARY KEY(stream, time, revision)) WITHOUT ROWID;
+  PRIMARY KEY(stream, time)) WITHOUT ROWID;
 CREATE TABLE state(stream INTEGER NOT NULL, module TEXT NOT NULL, sha256 TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL,
   bytes BLOB NOT NULL, PRIMARY KEY(stream, module));
 CREATE TABLE parked(id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, module TEXT NOT NULL, sha256 TEXT NOT NULL,
@@ -90,8 +90,8 @@ var statements = [sqlCount]string{
 	sqlDropSeen:   "DELETE FROM seen WHERE id BETWEEN ? AND ?",
 	sqlClosed:     "INSERT INTO closed VALUES(?,?,?,?,?)",
 	sqlDropClosed: "DELETE FROM closed WHERE stream=?",
-	sqlWant:       "INSERT OR IGNORE INTO wanted VALUES(?,?,?)",
-	sqlWanted:     "DELETE FROM wanted WHERE stream=? AND time=? AND revision=?",
+	sqlWant:       "INSERT OR REPLACE INTO wanted VALUES(?,?,?)",
+	sqlWanted:     "DELETE FROM wanted WHERE stream=? AND time=?",
 	sqlState:      "INSERT OR REPLACE INTO state VALUES(?,?,?,?,?,?)",
 	sqlPark:       "INSERT INTO parked VALUES(?,?,?,?,?,?,?,?)",
 	sqlUnpark:     "DELETE FROM parked WHERE id=? RETURNING length(data)",

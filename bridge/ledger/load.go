@@ -251,9 +251,9 @@ func (l *Log) loadWanted() error {
 			return fmt.Errorf("update of stream %d, which is not there: %w", stream, bridge.ErrCorrupt)
 		}
 		if s.wanted == nil {
-			s.wanted = make(map[bridge.Key]bool)
+			s.wanted = make(map[int64]uint64)
 		}
-		s.wanted[bridge.Key{Time: t, Revision: uint64(revision)}] = true
+		s.wanted[t] = uint64(revision)
 		return nil
 	})
 	if err != nil {

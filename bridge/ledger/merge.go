@@ -55,7 +55,7 @@ func (l *Log) mergeRun(s *stream, run []*segment) (merge, error) {
 		}
 		ks, vs = append(ks, k...), append(vs, v...)
 	}
-	if !slices.IsSortedFunc(ks, compareKeys) {
+	if !slices.IsSortedFunc(ks, compareTimes) {
 		ks, vs = sortKeys(ks, vs)
 	}
 	return merge{made: newSegment(run[0].first, run[len(run)-1].last, ks, vs)}, nil

@@ -63,7 +63,18 @@ func (m *model) choose() op {
 	case n < 10:
 		stream := modelStreams[m.rng.IntN(len(modelStreams))]
 		keys := []bridge.Key{{Time: m.rng.Int64N(modelTimes), Revision: bridge.LabelHash(labelsOf(int(m.rng.Int64N(3))))}}
-		return func(o bridgetest.Opened) error { return o.Ledger.Want(ctx, "p", stream, keys, make([]bool, 1)) }
+		var want []bool // what the first ledger asked, the fake, says
+		return func(o bridgetest.Opened) error {
+			known := make([]bool, 1)
+			err := o.Ledger.Want(ctx, "p", stream, keys, known)
+			if want == nil {
+				want = known
+			}
+			if known[0] != want[0] {
+				return fmt.Errorf("want %v of %s: known %v, want %v", keys, stream, known, want)
+			}
+			return err
+		}
 	case n < 11:
 		g := bridge.Gap{Stream: "b/e", From: m.rng.Int64N(100), To: 100, Reason: "test"}
 		return func(o bridgetest.Opened) error { return o.Gaps.NoteGap(ctx, g) }

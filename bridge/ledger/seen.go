@@ -9,7 +9,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// A block of seen keys, ascending, with their verdicts. Numbers as in a batch row.
+// A block of seen keys, by time, revisions of one time in the order they were taken in, with their verdicts. Numbers as in a batch row.
 //
 //	+------+-------+---------+------------------+-------------+---------------------------+------------------------------------+
 //	| 0x01 | count | ± first | steps            | revisions n | n × index step, revision  | runs of verdicts                   |
@@ -21,15 +21,11 @@ import (
 // CRC32C stands beside it in the row, over the data, then row id, last, min, max (two's complement) and count, 8 bytes each.
 const blockVersion = 1
 
-// compareKeys orders keys by time, then revision.
-func compareKeys(a, b bridge.Key) int {
-	if a.Time != b.Time {
-		return cmp.Compare(a.Time, b.Time)
-	}
-	return cmp.Compare(a.Revision, b.Revision)
-}
+// compareTimes orders keys. Those of one time are revisions of one record, and stand in the order they were taken in: the last is what the
+// far ends have.
+func compareTimes(a, b bridge.Key) int { return cmp.Compare(a.Time, b.Time) }
 
-// appendBlock encodes keys, which must ascend.
+// appendBlock encodes keys, whose times must ascend.
 func appendBlock(dst []byte, ks []bridge.Key, vs []bridge.Verdict) []byte {
 	dst = append(dst, blockVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(ks)))

@@ -22,8 +22,8 @@ type stream struct {
 	any      bool // newest is set
 	exact    int  // keys in segments
 	segments []*segment
-	closed   []keyRange          // ascending by first
-	wanted   map[bridge.Key]bool // updates that should pass once
+	closed   []keyRange       // ascending by first
+	wanted   map[int64]uint64 // revision by time: the updates that should pass once
 	scratch  []bridge.Key
 }
 
@@ -113,16 +113,20 @@ func (l *Log) keys(s *stream, g *segment) ([]bridge.Key, error) {
 	return ks, nil
 }
 
-// hasTime reports whether ascending keys contain a time, in any revision.
+// hasTime reports whether keys, by time, contain one.
 func hasTime(ks []bridge.Key, t int64) bool {
-	_, ok := slices.BinarySearchFunc(ks, t, func(k bridge.Key, t int64) int {
-		return compareKeys(bridge.Key{Time: k.Time}, bridge.Key{Time: t})
-	})
+	_, ok := slices.BinarySearchFunc(ks, bridge.Key{Time: t}, compareTimes)
 	return ok
 }
 
-// hasKey reports whether ascending keys contain k.
-func hasKey(ks []bridge.Key, k bridge.Key) bool {
-	_, ok := slices.BinarySearchFunc(ks, k, compareKeys)
-	return ok
+// lastRevision returns the last one of a time that keys, by time, contain.
+func lastRevision(ks []bridge.Key, t int64) (revision uint64, found bool) {
+	at, found := slices.BinarySearchFunc(ks, bridge.Key{Time: t}, compareTimes)
+	if !found {
+		return 0, false
+	}
+	for at+1 < len(ks) && ks[at+1].Time == t {
+		at++
+	}
+	return ks[at].Revision, true
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// Want implements bridge.Ledger. A revision that has become part of a closed range is not known any more: the record is asked for again.
+// Want implements bridge.Ledger. Known is what is the last that was taken in of its record: labels that were changed and changed back are
+// another update. A revision that has become part of a closed range is not known any more: the record is asked for again. Of a
+// record, the update that was wanted last is waited for; one before it cannot come any more.
 func (l *Log) Want(ctx context.Context, pipeline, name string, keys []bridge.Key, known []bool) error {
 	if err := l.want(ctx, pipeline, name, keys, known); err != nil {
 		return fmt.Errorf("want %d updates of %s: %w", len(keys), name, err)
@@ -27,7 +29,7 @@ func (l *Log) want(ctx context.Context, pipeline, name string, keys []bridge.Key
 	}
 	var add []bridge.Key
 	for i, k := range keys {
-		if !known[i] && !s.wanted[k] {
+		if !known[i] && s.wanted[k.Time] != k.Revision {
 			add = append(add, k)
 		}
 	}
@@ -49,10 +51,10 @@ func (l *Log) want(ctx context.Context, pipeline, name string, keys []bridge.Key
 		}
 		s.stored = true
 		if s.wanted == nil {
-			s.wanted = make(map[bridge.Key]bool)
+			s.wanted = make(map[int64]uint64)
 		}
 		for _, k := range add {
-			s.wanted[k] = true
+			s.wanted[k.Time] = k.Revision
 		}
 	}
 	return l.submit(ctx, w)
@@ -77,15 +79,14 @@ func (t *tx) putStream(s *stream) error {
 	return t.exec(sqlStream, int64(s.id), s.pipeline, s.name)
 }
 
-// markKnown sets known[i] where that very revision was appended.
+// markKnown sets known[i] where that very revision is the last that was appended of its time.
 func (l *Log) markKnown(s *stream, keys []bridge.Key, known []bool) error {
 	clear(known[:len(keys)])
 	if len(keys) == 0 {
 		return nil
 	}
-	byTime := func(a, b bridge.Key) int { return compareKeys(a, b) }
-	lo, hi := slices.MinFunc(keys, byTime).Time, slices.MaxFunc(keys, byTime).Time
-	for _, g := range s.segments {
+	lo, hi := slices.MinFunc(keys, compareTimes).Time, slices.MaxFunc(keys, compareTimes).Time
+	for _, g := range s.segments { // in the order of the Appends
 		if !g.overlaps(lo, hi) {
 			continue
 		}
@@ -94,7 +95,9 @@ func (l *Log) markKnown(s *stream, keys []bridge.Key, known []bool) error {
 			return err
 		}
 		for i, k := range keys {
-			known[i] = known[i] || hasKey(ks, k)
+			if last, ok := lastRevision(ks, k.Time); ok {
+				known[i] = last == k.Revision
+			}
 		}
 	}
 	return nil
