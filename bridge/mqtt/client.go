@@ -32,6 +32,7 @@ type client struct {
 	events *events
 	log    *slog.Logger
 	erase  chan struct{} // has a value: end the session for good
+	wiped  bool          // of run: the last connection ended the broker's session, the next one makes ours
 
 	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
 	acks     atomic.Int64 // read so far
@@ -69,8 +70,11 @@ func (c *client) run(ctx context.Context) {
 		before := c.acks.Load()
 		err := c.connection(ctx)
 		c.ended(err)
-		if errors.Is(err, errErased) {
+		switch {
+		case errors.Is(err, errErased):
 			return
+		case errors.Is(err, errWiped):
+			continue
 		}
 		if c.acks.Load() > before {
 			wait = time.Duration(c.c.BackoffMin) // it worked; a connection that breaks before any acknowledgement did not
@@ -123,32 +127,79 @@ func (c *client) connection(ctx context.Context) (err error) {
 	}
 }
 
-// serve sends CONNECT and stays until the connection ends.
+// serve sends CONNECT and stays until the connection ends. Where a clean session is wanted, the first connection only wipes out the old one
+// and the second, which must find none, makes ours: mosquitto does not keep a session over its own restart that was made by a clean start.
 func (c *client) serve(ctx context.Context, l *link, clean bool) error {
-	cp, err := c.connectPacket(clean)
+	fresh := clean && c.wiped
+	c.wiped = false
+	if clean && !fresh {
+		return c.wipe(ctx, l)
+	}
+	client, ca, err := c.connect(ctx, l, &manager{c: c, fresh: fresh})
 	if err != nil {
 		return err
-	}
-	c.mu.Lock()
-	c.gone = nil
-	c.mu.Unlock()
-	client := paho.NewClient(paho.ClientConfig{
-		ClientID: c.name, Conn: l, Session: &manager{c: c}, PacketTimeout: time.Duration(c.c.Connect),
-		AuthHandler:       noAuth{},
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
-	})
-	ca, err := client.Connect(ctx, cp)
-	if err != nil {
-		if ca != nil && ca.ReasonCode >= 0x80 {
-			c.events.add(event{kind: rejected, conn: c.id})
-			return &refusal{ca.ReasonCode, "broker refused CONNECT: " + reasonText(ca.ReasonCode, ca.Properties.ReasonString)}
-		}
-		return errors.Join(fmt.Errorf("connect: %w", err), l.failure())
 	}
 	c.log.Info("connected to broker", "client", c.name, "session_present", ca.SessionPresent)
 	err = c.watch(ctx, client, l)
 	<-client.Done()
 	return errors.Join(err, c.why(l))
+}
+
+// connect sends CONNECT and waits for CONNACK. Without an error the caller waits for the client's Done.
+func (c *client) connect(ctx context.Context, l *link, m *manager) (*paho.Client, *paho.Connack, error) {
+	cp, err := c.connectPacket(m.wiping)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.mu.Lock()
+	c.gone = nil
+	c.mu.Unlock()
+	client := paho.NewClient(paho.ClientConfig{
+		ClientID: c.name, Conn: l, Session: m, PacketTimeout: time.Duration(c.c.Connect),
+		AuthHandler:       noAuth{},
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
+	})
+	ca, err := client.Connect(ctx, cp)
+	if err == nil {
+		return client, ca, nil
+	}
+	if ca != nil && ca.ReasonCode >= 0x80 {
+		c.events.add(event{kind: rejected, conn: c.id})
+		return nil, nil, &refusal{ca.ReasonCode, "broker refused CONNECT: " + reasonText(ca.ReasonCode, ca.Properties.ReasonString)}
+	}
+	return nil, nil, errors.Join(fmt.Errorf("connect: %w", err), l.failure())
+}
+
+// errWiped: the session at the broker was ended, nothing of it is left.
+var errWiped = errors.New("session wiped out")
+
+// farewell is how long a broker is given to close the connection after our DISCONNECT, which says that the session has ended.
+const farewell = time.Second
+
+// wipe ends whatever session the broker has: a clean start whose own session ends with the connection. It never returns nil.
+func (c *client) wipe(ctx context.Context, l *link) error {
+	client, _, err := c.connect(ctx, l, &manager{c: c, wiping: true})
+	if err != nil {
+		return err
+	}
+	l.Lock()
+	_, err = l.Write([]byte{0xe0, 0}) // DISCONNECT. paho's would close the connection before the broker has
+	l.Unlock()
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	select {
+	case <-client.Done():
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	l.fail(errWiped)
+	<-client.Done()
+	if err != nil {
+		return fmt.Errorf("end old session: %w", err)
+	}
+	c.log.Info("old session at the broker ended", "client", c.name)
+	c.wiped = true
+	return errWiped
 }
 
 // watch waits for the end of a connection, or brings it about.
@@ -192,18 +243,22 @@ func (c *client) why(l *link) error {
 	return l.failure()
 }
 
-func (c *client) connectPacket(clean bool) (*paho.Connect, error) {
+// connectPacket asks for the session and keeps it for ever, or wipes it out.
+func (c *client) connectPacket(wipe bool) (*paho.Connect, error) {
 	secret, err := c.c.password()
 	if err != nil {
 		return nil, err
 	}
-	forever, one, most := uint32(0xffffffff), uint16(1), uint32(maxIncoming-5)
+	expiry, one, most := uint32(0xffffffff), uint16(1), uint32(maxIncoming-5)
+	if wipe {
+		expiry = 0
+	}
 	return &paho.Connect{
-		ClientID: c.name, CleanStart: clean, KeepAlive: uint16((time.Duration(c.c.KeepAlive) + time.Second - 1) / time.Second),
+		ClientID: c.name, CleanStart: wipe, KeepAlive: uint16((time.Duration(c.c.KeepAlive) + time.Second - 1) / time.Second),
 		Username: c.c.Username, UsernameFlag: c.c.Username != "", Password: secret, PasswordFlag: len(secret) > 0,
 		Properties: &paho.ConnectProperties{
 			// Without a Receive Maximum paho makes room for 65,535 incoming messages.
-			SessionExpiryInterval: &forever, ReceiveMaximum: &one, MaximumPacketSize: &most, RequestProblemInfo: true,
+			SessionExpiryInterval: &expiry, ReceiveMaximum: &one, MaximumPacketSize: &most, RequestProblemInfo: true,
 		},
 	}, nil
 }
@@ -231,7 +286,7 @@ func (c *client) ended(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status.Connected, c.status.Since = false, time.Now()
-	if err != nil && !errors.Is(err, errErased) && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, errErased) && !errors.Is(err, errWiped) && !errors.Is(err, context.Canceled) {
 		c.status.LastError = err.Error()
 	}
 }

@@ -9,11 +9,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,7 +218,7 @@ func TestNoRetainedMessages(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	h := newHook()
 	b := startBroker(t, brokerOptions{hook: h})
-	address := listen(t,
+	address := listen(t, wiped,
 		func(conn net.Conn) {
 			if connack(conn, 0) {
 				_, _ = io.Copy(io.Discard, conn)
@@ -231,6 +233,13 @@ func TestWatchdog(t *testing.T) {
 	r, _ := startRemote(t, c, pipelined, l.Outbox("far"))
 	waitError(t, r, "watchdog: 10 messages in flight")
 	h.wait(t, "10 messages", count(10))
+}
+
+// wiped is a broker's side of a connection that only ends a session: CONNACK, then the end at DISCONNECT.
+func wiped(conn net.Conn) {
+	if connack(conn, 0) {
+		_, _ = conn.Read(make([]byte, 2))
+	}
 }
 
 // relay joins a connection to another address.
@@ -272,19 +281,68 @@ func TestNonsense(t *testing.T) {
 		{"an authentication before CONNACK", func(c net.Conn) { _, _ = c.Write([]byte{0xf0, 2, 0x18, 0}) }},
 		{"a message that nobody asked for", func(c net.Conn) { connack(c, 0); _, _ = c.Write([]byte{0x32, 6, 0, 1, 'a', 0, 1, 0}) }},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			b.hook.set(func() { b.hook.got = nil })
-			address := listen(t, func(c net.Conn) { tt.serve(c) }, func(c net.Conn) { relay(c, b.address) })
-			c := testConfig(address)
-			c.ClientID = strings.ReplaceAll(tt.name, " ", "-")
-			l := bridgetest.NewLedger(t, "far")
-			appendRows(t, l, 0, 1, 10, "bucket/a")
-			_, stop := startRemote(t, c, pipelined, l.Outbox("far"))
-			b.hook.wait(t, "10 messages", distinct(10))
-			if err := stop(); err != nil {
-				t.Fatal(err)
-			}
-			checkGot(t, b.hook.all())
-		})
+		for when, before := range map[string][]func(net.Conn){
+			"while the old session is ended": {tt.serve}, "afterwards": {wiped, tt.serve},
+		} {
+			t.Run(tt.name+" "+when, func(t *testing.T) {
+				b.hook.set(func() { b.hook.got = nil })
+				c := testConfig(listen(t, append(before, func(c net.Conn) { relay(c, b.address) })...))
+				c.ClientID = strings.ReplaceAll(tt.name, " ", "-") + when
+				l := bridgetest.NewLedger(t, "far")
+				appendRows(t, l, 0, 1, 10, "bucket/a")
+				_, stop := startRemote(t, c, pipelined, l.Outbox("far"))
+				b.hook.wait(t, "10 messages", distinct(10))
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				checkGot(t, b.hook.all())
+			})
+		}
+	}
+}
+
+// TestFirstSession: what strangers left is ended by a connection of its own, and the session that is kept is made without a clean start, else
+// mosquitto would not have it any more after its own restart. A start with the same ledger takes it up again.
+func TestFirstSession(t *testing.T) {
+	b := startBroker(t, brokerOptions{})
+	l := bridgetest.NewLedger(t, "far")
+	for n := range 2 {
+		appendRows(t, l, n, 1, 10, "bucket/a")
+		_, stop := startRemote(t, testConfig(b.address), pipelined, l.Outbox("far"))
+		b.hook.wait(t, "the messages", count(10*n+10))
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range b.hook.connects {
+		got = append(got, fmt.Sprintf("clean %v for %d s", p.Connect.Clean, p.Properties.SessionExpiryInterval))
+	}
+	if want := []string{"clean true for 0 s", "clean false for 4294967295 s", "clean false for 4294967295 s"}; !slices.Equal(got, want) {
+		t.Errorf("connected %q, want %q", got, want)
+	}
+}
+
+// TestSessionOfAnother has a broker that knows a session right after ours was ended: it is ended once more, and nothing is sent in it.
+func TestSessionOfAnother(t *testing.T) {
+	b := startBroker(t, brokerOptions{})
+	sent := make(chan int64, 1)
+	present := func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = conn.Write([]byte{0x20, 3, 1, 0, 0})
+		n, _ := io.Copy(io.Discard, conn)
+		sent <- n
+	}
+	c := testConfig(listen(t, wiped, present, func(conn net.Conn) { relay(conn, b.address) }))
+	l := bridgetest.NewLedger(t, "far")
+	appendRows(t, l, 0, 1, 10, "bucket/a")
+	r, _ := startRemote(t, c, pipelined, l.Outbox("far"))
+	waitError(t, r, "does somebody else use it?")
+	b.hook.wait(t, "10 messages", count(10))
+	if n := <-sent; n != 0 {
+		t.Errorf("%d B were sent in the session of another", n)
+	}
+	if first := b.hook.connects[0]; !first.Connect.Clean {
+		t.Error("the session of another was not ended")
 	}
 }

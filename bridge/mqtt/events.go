@@ -12,7 +12,7 @@ type event struct {
 	conn    uint16
 	packet  session.Packet // acked
 	link    *link          // ready, and accepted that has waited
-	connect chan<- bool    // ready: tells the client to send CONNECT, true for a clean start; with room for one
+	connect chan<- bool    // ready: tells the client to send CONNECT, true for a clean session; with room for one
 	present bool           // accepted
 	most    int            // accepted: Receive Maximum
 	size    int            // accepted: largest packet, 0 = any

@@ -15,7 +15,9 @@ import (
 // manager is the session state of a paho.Client, kept elsewhere: the Machine decides what is sent again, once the ledger has noted what
 // CONNACK said. So nothing is sent from within these calls, and none of paho's own stores is used (DESIGN.md says why).
 type manager struct {
-	c *client
+	c      *client
+	wiping bool // the connection is only there to end the broker's session
+	fresh  bool // the broker's session was ended: one that is present is somebody else's
 }
 
 var _ pahosession.SessionManager = (*manager)(nil)
@@ -23,6 +25,12 @@ var _ pahosession.SessionManager = (*manager)(nil)
 // ConAckReceived checks what the broker offers. An error ends the connection.
 func (m *manager) ConAckReceived(_ io.Writer, _ *packets.Connect, ca *packets.Connack) error {
 	p, c := ca.Properties, m.c
+	if m.wiping {
+		return nil
+	}
+	if m.fresh && ca.SessionPresent {
+		return errors.New("the broker has a session under our client id although the last one was ended: does somebody else use it?")
+	}
 	e := event{kind: accepted, conn: c.id, present: ca.SessionPresent, most: 65535, size: int(c.c.MaxPacket)}
 	if err := c.acceptable(p); err != nil {
 		if ca.SessionPresent {

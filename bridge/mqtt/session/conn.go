@@ -179,7 +179,7 @@ func (m *Machine) Distrust(id uint16) {
 		m.frames = append(m.frames, Frame{Kind: Drop, Conn: id})
 		c.state = down
 	}
-	if c.base < c.next && !c.tried && !c.noteOpen {
+	if !c.tried && !c.noteOpen {
 		m.note(c, bridge.NoteTrying) // so that a crash does not make us trust it again
 	}
 }

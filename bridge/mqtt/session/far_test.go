@@ -21,7 +21,7 @@ func (w *world) brokerTakes(id int) {
 	c.toBroker = c.toBroker[1:]
 	switch p.kind {
 	case session.Connect:
-		w.brokerConnect(c, s, p)
+		w.brokerConnect(id, p)
 	case session.Publish:
 		if p.ref == w.poison {
 			w.poisoned(id)
@@ -45,14 +45,24 @@ func (w *world) brokerTakes(id int) {
 	}
 }
 
-func (w *world) brokerConnect(c *client, s *brokerSession, p packet) {
+func (w *world) brokerConnect(id int, p packet) {
+	c, s := &w.clients[id], &w.sessions[id]
 	if w.faults > 0 && w.pick(12) == 0 {
 		w.faults--
 		w.fire("CONNECT rejected")
 		c.toUs = append(c.toUs, packet{code: 0x88})
 		return
 	}
-	if p.clean || !s.exists {
+	if p.clean { // by a connection of its own, after which another makes the session
+		*s = brokerSession{}
+		if w.faults > 0 && w.pick(4) == 0 {
+			w.faults--
+			w.fire("cut after the old session was ended")
+			w.cut(id)
+			return
+		}
+	}
+	if !s.exists {
 		*s = brokerSession{waiting: map[uint16]packet{}}
 	}
 	c.window, c.busy = 1+w.pick(5), map[uint16]bool{}

@@ -255,6 +255,23 @@ func TestStranger(t *testing.T) {
 	}
 }
 
+// TestStrangerWhileIdle: a session that was taken over while nothing was open is wiped out, in another life too: what the stranger left in it
+// would swallow messages.
+func TestStrangerWhileIdle(t *testing.T) {
+	s := newScript(t, session.Config{QoS: 2}, bridge.Restored{Next: map[uint16]uint64{0: 4}})
+	s.online(true, 10)
+	s.m.Distrust(0)
+	s.want("frames", s.frames(), "CONNECT, drop")
+	s.want("noted", s.commit(), "trying")
+	s = newScript(t, session.Config{QoS: 2}, bridge.Restored{Next: map[uint16]uint64{0: 4}, Trying: map[uint16]bool{0: true}})
+	s.offer(1, 1)
+	s.m.Ready(0)
+	s.want("connect in another life", s.frames(), "CONNECT clean")
+	s.m.Accepted(0, false, 10)
+	s.want("noted, and on", s.commit(), "lost, claim 4=1.0")
+	s.want("not marked", s.frames(), "PUBLISH 5")
+}
+
 // TestRepeats: answers to repeated frames that mean "done".
 func TestRepeats(t *testing.T) {
 	s := newScript(t, session.Config{QoS: 2}, bridge.Restored{})

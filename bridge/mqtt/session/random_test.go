@@ -12,7 +12,7 @@ var schedules = flag.Int("schedules", 1000, "schedules of each variant")
 // TestSchedules runs random schedules of every variant. A fault that never fired fails the test.
 func TestSchedules(t *testing.T) {
 	common := []string{"crash", "crash: step in flight is durable", "crash: step in flight is gone", "network cut",
-		"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "commit failed, tried again", "clean start"}
+		"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "commit failed, tried again", "clean start", "cut after the old session was ended"}
 	for _, tt := range []struct {
 		variant
 		fires []string
