@@ -4,7 +4,7 @@ DIST      := wasm-modules/dist
 GUESTS_GO := stable-speed label-remap reshape
 GUESTS_C  := label-remap-c
 CLANG     ?= clang
-CFLAGS_WASM  := --target=wasm32 -O2 -std=c11 -Wall -Wextra -Werror -mbulk-memory -fno-builtin -nostdlib -I wasm-modules/sdk/c
+CFLAGS_WASM  := --target=wasm32 -O3 -std=c11 -Wall -Wextra -Werror -mbulk-memory -fno-builtin -nostdlib -I wasm-modules/sdk/c
 # --stack-first: a stack that overflows traps, and does not overwrite data first.
 LDFLAGS_WASM := -Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug
 

@@ -72,7 +72,7 @@ func (w *workshop) buildC(tb testing.TB, name, source string) {
 			tb.Skipf("%s is missing: apt-get install -y clang lld", tool)
 		}
 	}
-	cmd := exec.Command("clang", "--target=wasm32", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-fno-builtin", "-nostdlib",
+	cmd := exec.Command("clang", "--target=wasm32", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-fno-builtin", "-nostdlib",
 		"-I", "../../wasm-modules/sdk/c", "-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", w.path(name), source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("build %s: %v\n%s", name, err, out)

@@ -130,7 +130,9 @@ func (c *charger) instructions(w *rewriter, r *reader) error {
 
 // prologue tells of what may stand between a function's entry and its first loop without being work: block, locals, globals, constants. None of
 // them can leave, and code that is long is charged for its length.
-func prologue(code uint32) bool { return code == 0x02 || code >= 0x20 && code <= 0x24 || code >= 0x41 && code <= 0x44 }
+func prologue(code uint32) bool {
+	return code == 0x02 || code >= 0x20 && code <= 0x24 || code >= 0x41 && code <= 0x44
+}
 
 func refuse(at int, code uint32) error {
 	for _, f := range features {

@@ -17,7 +17,7 @@
  *
  *     SLUICE_MODULE(init, process)
  *
- *     clang --target=wasm32 -O2 -std=c11 -mbulk-memory -fno-builtin -nostdlib \
+ *     clang --target=wasm32 -O3 -std=c11 -mbulk-memory -fno-builtin -nostdlib \
  *           -Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug -o fast-only.wasm fast-only.c
  *
  * --stack-first matters: a stack that overflows then traps; otherwise it silently overwrites data.

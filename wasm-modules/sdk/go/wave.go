@@ -36,7 +36,7 @@ type Features struct {
 	Kurtosis  float64 // of normal noise 3
 }
 
-// FeaturesF32 goes over the waveform once for the moments and once for the peak, four values a turn: in a metered guest the turn of a loop
+// FeaturesF32 goes over the waveform once for the moments and once for the peak, eight values a turn: in a metered guest the turn of a loop
 // costs as much as what is done in it.
 func FeaturesF32(wave []float32) Features {
 	if len(wave) == 0 {
@@ -46,9 +46,16 @@ func FeaturesF32(wave []float32) Features {
 	origin := float64(wave[0])
 	var s1, s2, s3, s4 float64
 	rest := wave
-	for ; len(rest) >= 4; rest = rest[4:] {
-		a, b, c, d := float64(rest[0])-origin, float64(rest[1])-origin, float64(rest[2])-origin, float64(rest[3])-origin
+	for ; len(rest) >= 8; rest = rest[8:] {
+		v := (*[8]float32)(rest)
+		a, b, c, d := float64(v[0])-origin, float64(v[1])-origin, float64(v[2])-origin, float64(v[3])-origin
 		qa, qb, qc, qd := a*a, b*b, c*c, d*d
+		s1 += (a + b) + (c + d)
+		s2 += (qa + qb) + (qc + qd)
+		s3 += (qa*a + qb*b) + (qc*c + qd*d)
+		s4 += (qa*qa + qb*qb) + (qc*qc + qd*qd)
+		a, b, c, d = float64(v[4])-origin, float64(v[5])-origin, float64(v[6])-origin, float64(v[7])-origin
+		qa, qb, qc, qd = a*a, b*b, c*c, d*d
 		s1 += (a + b) + (c + d)
 		s2 += (qa + qb) + (qc + qd)
 		s3 += (qa*a + qb*b) + (qc*c + qd*d)
@@ -70,8 +77,9 @@ func peakF32(wave []float32) float64 {
 	bits := unsafe.Slice((*uint32)(unsafe.Pointer(&wave[0])), len(wave))
 	const magnitude = 0x7fffffff
 	top := uint32(0)
-	for ; len(bits) >= 4; bits = bits[4:] {
-		top = max(top, bits[0]&magnitude, bits[1]&magnitude, bits[2]&magnitude, bits[3]&magnitude)
+	for ; len(bits) >= 8; bits = bits[8:] {
+		v := (*[8]uint32)(bits)
+		top = max(top, v[0]&magnitude, v[1]&magnitude, v[2]&magnitude, v[3]&magnitude, v[4]&magnitude, v[5]&magnitude, v[6]&magnitude, v[7]&magnitude)
 	}
 	for _, b := range bits {
 		top = max(top, b&magnitude)
