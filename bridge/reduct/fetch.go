@@ -33,7 +33,6 @@ const (
 type tally struct {
 	records   int
 	oversized int   // of them, those over max_record
-	wanted    int   // of them, those that were missing here
 	first     int64 // time of the first
 }
 
@@ -71,7 +70,6 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 			return found, err
 		}
 		for _, want := range runs {
-			found.wanted += len(want)
 			if err := r.take(ctx, t, e, want); err != nil {
 				return found, err
 			}

@@ -188,14 +188,13 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 			upTo = min(upTo, max(newest, c.ahead))
 		}
 		if from <= upTo {
-			found, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true})
-			if err != nil {
+			if _, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
 				return err
 			}
-			if marked && found.wanted > 0 { // which may have taken long: the quota may have passed the reading
-				if mark, err = r.passedBy(ctx, t, entry, stream, mark, upTo); err != nil {
-					return err
-				}
+		}
+		if marked && mark < upTo {
+			if mark, err = r.passedBy(ctx, t, entry, stream, mark, upTo); err != nil {
+				return err
 			}
 		}
 		c.ahead, c.known = has.latest, true
@@ -206,8 +205,8 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 	})
 }
 
-// passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted meanwhile the comparison may not
-// have seen. It returns the mark behind that.
+// passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted since the entries were listed,
+// which another stream that waits for a full ledger can make long ago, the comparison may not have seen. It returns the mark behind that.
 func (r *Reconciler) passedBy(ctx context.Context, t *task, entry, stream string, mark, upTo int64) (int64, error) {
 	entries, err := r.source.entries(ctx, t.srcBucket)
 	if err != nil {
