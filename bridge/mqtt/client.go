@@ -31,6 +31,7 @@ type client struct {
 	dial   func(ctx context.Context) (net.Conn, error)
 	events *events
 	log    *slog.Logger
+	denied time.Duration // shortest wait after a refusal of the client itself
 	erase  chan struct{} // has a value: end the session for good
 	wiped  bool          // of run: the last connection ended the broker's session, the next one makes ours
 
@@ -42,12 +43,17 @@ type client struct {
 	gone   *packets.Disconnect // why the broker ended this network connection
 }
 
+// afterDenial is longer than a wait for a network that comes back: only a person can change the answer, and asking more often would lock the
+// account.
+const afterDenial = 30 * time.Second
+
 func newClient(c *Config, id uint16, b broker, t *tls.Config) *client {
 	name := c.ClientID
 	if id > 0 {
 		name = fmt.Sprintf("%s-%d", c.ClientID, int(id)+1)
 	}
-	k := &client{c: c, id: id, name: name, broker: b, tls: t, erase: make(chan struct{}, 1), status: Connection{ClientID: name}}
+	k := &client{c: c, id: id, name: name, broker: b, tls: t, denied: afterDenial, erase: make(chan struct{}, 1),
+		status: Connection{ClientID: name}}
 	k.dial = k.dialBroker
 	return k
 }
@@ -79,10 +85,7 @@ func (c *client) run(ctx context.Context) {
 		if c.acks.Load() > before {
 			wait = time.Duration(c.c.BackoffMin) // it worked; a connection that breaks before any acknowledgement did not
 		}
-		pause := wait/2 + rand.N(wait/2+1)
-		if r := (*refusal)(nil); errors.As(err, &r) && takesAnswering(r.code) {
-			pause = time.Duration(c.c.BackoffMax)
-		}
+		pause := c.pause(wait, err)
 		if ctx.Err() == nil {
 			c.log.Warn("connection to broker ended", "client", c.name, "error", err, "again_in", pause)
 		}
@@ -96,6 +99,14 @@ func (c *client) run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// pause is how long to wait before connecting again after err: half of wait to all of it, so that many clients do not come at once.
+func (c *client) pause(wait time.Duration, err error) time.Duration {
+	if r := (*refusal)(nil); errors.As(err, &r) && denies(r.code) {
+		return max(c.denied, time.Duration(c.c.BackoffMax))
+	}
+	return wait/2 + rand.N(wait/2+1)
 }
 
 // connection lives through one network connection.

@@ -45,7 +45,7 @@ type Config struct {
 	Watchdog   bridge.Duration `toml:"watchdog"`    // messages in flight and no acknowledgement for so long: connect anew; 0s = never
 	Connect    bridge.Duration `toml:"connect"`     // longest wait for TCP, TLS and CONNACK, each
 	BackoffMin bridge.Duration `toml:"backoff_min"` // first wait before connecting again, and before a held message is tried again
-	BackoffMax bridge.Duration `toml:"backoff_max"` // longest; also the first after the broker refused the client itself
+	BackoffMax bridge.Duration `toml:"backoff_max"` // longest; where the broker refused the client itself it is 30s at least
 	Linger     bridge.Duration `toml:"linger"`      // how long a shutdown waits for open acknowledgements
 }
 
@@ -54,7 +54,7 @@ func Default() Config {
 	return Config{
 		Profile: "generic", QoS: 1, Connections: 1, Window: 1024, IDIn: "user-property", LabelsIn: "user-property", OnError: "park",
 		KeepAlive: bridge.Duration(30 * time.Second), Watchdog: bridge.Duration(time.Minute), Connect: bridge.Duration(10 * time.Second),
-		BackoffMin: bridge.Duration(200 * time.Millisecond), BackoffMax: bridge.Duration(30 * time.Second),
+		BackoffMin: bridge.Duration(200 * time.Millisecond), BackoffMax: bridge.Duration(5 * time.Second),
 		Linger: bridge.Duration(5 * time.Second),
 	}
 }

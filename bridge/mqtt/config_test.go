@@ -1,7 +1,9 @@
 package mqtt
 
 import (
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,6 +82,34 @@ func TestBroker(t *testing.T) {
 		if got, err := parseBroker(text); err != nil || got != want {
 			t.Errorf("parseBroker(%q): %+v, %v; want %+v", text, got, err, want)
 		}
+	}
+}
+
+// TestPause: a network that comes back is found soon, an account that was refused is left alone.
+func TestPause(t *testing.T) {
+	c := Default()
+	k := newClient(&c, 0, broker{}, nil)
+	longest := time.Duration(c.BackoffMax)
+	for _, tt := range []struct {
+		name        string
+		err         error
+		least, most time.Duration
+	}{
+		{"connection refused", syscall.ECONNREFUSED, longest / 2, longest},
+		{"server busy", &refusal{code: 0x89}, longest / 2, longest},
+		{"bad password", fmt.Errorf("connect: %w", &refusal{code: 0x86}), afterDenial, afterDenial},
+		{"not authorized", &refusal{code: 0x87}, afterDenial, afterDenial},
+	} {
+		if got := k.pause(longest, tt.err); got < tt.least || got > tt.most {
+			t.Errorf("%s: %v, want %v..%v", tt.name, got, tt.least, tt.most)
+		}
+	}
+	if longest != 5*time.Second || afterDenial != 30*time.Second {
+		t.Errorf("waits of %v and %v, config.toml says 5s and 30s", longest, afterDenial)
+	}
+	c.BackoffMax = bridge.Duration(time.Minute)
+	if got := k.pause(time.Second, &refusal{code: 0x86}); got != time.Minute {
+		t.Errorf("after a bad password: %v, want backoff_max, 1m0s", got)
 	}
 }
 

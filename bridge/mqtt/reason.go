@@ -27,8 +27,8 @@ func reasonText(code byte, said string) string {
 	return fmt.Sprintf("%s (0x%02X): %q", name, code, said[:min(len(said), 500)])
 }
 
-// takesAnswering reports a refusal of the client itself, which only a person can change: asking again at once would only lock the account.
-func takesAnswering(code byte) bool {
+// denies reports a refusal of the client itself.
+func denies(code byte) bool {
 	switch code {
 	case 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9A, 0x9B, 0x9C, 0x9D:
 		return true

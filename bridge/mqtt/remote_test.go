@@ -34,6 +34,9 @@ func startRemote(t testing.TB, c Config, o Options, out bridge.Outbox) (r *Remot
 		t.Fatal(err)
 	}
 	r.quiet = 5 * time.Millisecond
+	for _, k := range r.clients {
+		k.denied = 0
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx, out) }()
