@@ -2,6 +2,7 @@ package guests
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -126,6 +127,51 @@ func check(t *testing.T, r *bridge.Record, m *bridge.Message) {
 	}
 	if value(m.Labels, "seq") != "" || value(m.Labels, "prod_speed") != "" || value(m.Labels, "speed") != value(r.Labels, "prod_speed") {
 		t.Fatalf("labels %s, want speed in the place of prod_speed and no seq", m.Labels)
+	}
+}
+
+// One legacy topic and payload, byte for byte, the space in it included: what the far end has parsed for years, out of the built module.
+func TestLegacyFormat(t *testing.T) {
+	const (
+		topic    = `{{label:device|raw}}/{{entry|raw}}/vibration`
+		template = `{"deviceId": {{label:device}}, "sensor": {"name": {{entry}}, "axis": {{label:axis}}}, "ts": {{time|ms}}, "speed": {{label:rpm|0}}, ` +
+			`"features": {"n": {{count}}, "rms": {{rms|4}}, "peak": {{peak|4}}, "crest": {{crest|3}}, "kurtosis": {{kurtosis|2}}}, "unit": "g"}`
+		want = `vib/acc-1@1767225600037511 topic press-7/acc-1/vibration type application/json axis=z device=press-7 rpm=1499.7 stable=true ` +
+			`payload {"deviceId": "press-7", "sensor": {"name": "acc-1", "axis": "z"}, "ts": 1767225600037, "speed": 1500, ` +
+			`"features": {"n": 4096, "rms": 0.3674, "peak": 0.6000, "crest": 1.633, "kurtosis": 1.50}, "unit": "g"}` + "\n"
+	)
+	wave := make([]byte, 0, 4*4096) // a sine of amplitude 0.5 on a constant of 0.1
+	for i := range 4096 {
+		wave = binary.LittleEndian.AppendUint32(wave, math.Float32bits(float32(0.1+0.5*math.Sin(2*math.Pi*float64(i)/64))))
+	}
+	c := shop.chain(t, new(states), guest{"reshape", table{"input": "f32", "topic": topic, "template": template}})
+	out := apply(t, c, []bridge.Record{{Time: 1_767_225_600_037_511, ContentType: []byte("application/octet-stream"),
+		Labels: labels("axis=z device=press-7 rpm=1499.7 stable=true"), Payload: wave}})
+	if got := text(out); got != want {
+		t.Errorf("%s, want\n%s", got, want)
+	}
+}
+
+// The same for a payload of JSON, of a layout that changes from record to record: what a module knows of the last one changes nothing.
+func TestLegacyFormatOfJSON(t *testing.T) {
+	c := shop.chain(t, new(states), guest{"reshape", table{"missing": "null",
+		"template": `{"seq":{{field:seq}},"rms":{{field:rms|4}},"peak":{{field:peak|1}},"n":{{field:v.n}},"time":{{time|ms}},"pad":{{field:pad}}}`}})
+	pad := strings.Repeat("pad ", 40)
+	var rs []bridge.Record
+	want := ""
+	for i, payload := range []struct{ in, out string }{
+		{`{"seq":1,"rms":0.1234,"peak":1.5,"pad":"` + pad + `"}`, `{"seq":1,"rms":0.1234,"peak":1.5,"n":null,"time":0,"pad":"` + pad + `"}`},
+		{`{"seq":12,"rms":0.12345,"peak":2,"pad":"` + pad + `"}`, `{"seq":12,"rms":0.1235,"peak":2.0,"n":null,"time":0,"pad":"` + pad + `"}`},
+		{`{"seq":12,"rms":-1e-3,"peak":-2.25,"pad":"\u00e9` + pad + `"}`, `{"seq":12,"rms":-0.0010,"peak":-2.2,"n":null,"time":0,"pad":"\u00e9` + pad + `"}`},
+		{`{"rms":7,"seq":12, "v":{"n":[]},"seq":13,"pad":""}`, `{"seq":12,"rms":7.0000,"peak":null,"n":[],"time":0,"pad":""}`},
+		{` { "seq" : 12 , "peak" : 99999999999.25 } `, `{"seq":12,"rms":null,"peak":99999999999.2,"n":null,"time":0,"pad":null}`},
+		{`{"seq":1,"rms":0.1234,"peak":1.5,"pad":"` + pad + `"}`, `{"seq":1,"rms":0.1234,"peak":1.5,"n":null,"time":0,"pad":"` + pad + `"}`},
+	} {
+		rs = append(rs, bridge.Record{Time: int64(i), Payload: []byte(payload.in)})
+		want += fmt.Sprintf("vib/acc-1@%d topic  type application/json payload %s\n", i, payload.out)
+	}
+	if got := text(apply(t, c, rs)); got != want {
+		t.Errorf("%s, want\n%s", got, want)
 	}
 }
 
