@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
-	"golang.org/x/sys/unix"
 )
 
 // bareClient publishes with a session of its own and nothing else: no ledger, no modules, no lanes; messages are known beforehand, a window of
@@ -27,7 +27,7 @@ type quickReader struct{ net.Conn }
 func (q quickReader) Read(b []byte) (int, error) {
 	n, err := q.Conn.Read(b)
 	if raw, rawErr := q.Conn.(*net.TCPConn).SyscallConn(); rawErr == nil {
-		raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+		raw.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1) })
 	}
 	return n, err
 }
