@@ -76,20 +76,19 @@ func (c *client) run(ctx context.Context) {
 		before := c.acks.Load()
 		err := c.connection(ctx)
 		c.ended(err)
-		switch {
-		case errors.Is(err, errErased):
+		if errors.Is(err, errErased) {
 			return
-		case errors.Is(err, errWiped):
-			continue
 		}
 		if c.acks.Load() > before {
 			wait = time.Duration(c.c.BackoffMin) // it worked; a connection that breaks before any acknowledgement did not
 		}
 		pause := c.pause(wait, err)
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !c.wiped {
 			c.log.Warn("connection to broker ended", "client", c.name, "error", err, "again_in", pause)
 		}
-		wait = min(2*wait, time.Duration(c.c.BackoffMax))
+		if !c.wiped { // else the pause is for brokers that close a connection before they have forgotten its session
+			wait = min(2*wait, time.Duration(c.c.BackoffMax))
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -306,20 +306,32 @@ func TestNonsense(t *testing.T) {
 func TestFirstSession(t *testing.T) {
 	b := startBroker(t, brokerOptions{})
 	l := bridgetest.NewLedger(t, "far")
-	for n := range 2 {
+	var got [2][]string // by start
+	for n := range got {
 		appendRows(t, l, n, 1, 10, "bucket/a")
 		_, stop := startRemote(t, testConfig(b.address), pipelined, l.Outbox("far"))
 		b.hook.wait(t, "the messages", count(10*n+10))
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
+		b.hook.set(func() {
+			for _, p := range b.hook.connects {
+				got[n] = append(got[n], fmt.Sprintf("clean %v for %d s", p.Connect.Clean, p.Properties.SessionExpiryInterval))
+			}
+			b.hook.connects = nil
+		})
 	}
-	var got []string
-	for _, p := range b.hook.connects {
-		got = append(got, fmt.Sprintf("clean %v for %d s", p.Connect.Clean, p.Properties.SessionExpiryInterval))
+	wipe, keep := "clean true for 0 s", "clean false for 4294967295 s"
+	for i := 0; i+2 < len(got[0]); i += 2 { // mochi may not have forgotten yet, then it is repeated
+		if !slices.Equal(got[0][i:i+2], []string{wipe, keep}) {
+			t.Errorf("first start connected %q", got[0])
+		}
 	}
-	if want := []string{"clean true for 0 s", "clean false for 4294967295 s", "clean false for 4294967295 s"}; !slices.Equal(got, want) {
-		t.Errorf("connected %q, want %q", got, want)
+	if n := len(got[0]); n < 2 || !slices.Equal(got[0][n-2:], []string{wipe, keep}) {
+		t.Errorf("first start connected %q, want %q and %q at last", got[0], wipe, keep)
+	}
+	if !slices.Equal(got[1], []string{keep}) {
+		t.Errorf("second start connected %q, want %q", got[1], keep)
 	}
 }
 
