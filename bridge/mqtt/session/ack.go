@@ -120,7 +120,7 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 		m.held = append(m.held, l)
 	}
 	l.pushBack(k.Ref, k.mark)
-	m.spans++
+	m.grow(l, 1)
 	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned, Reason: p.Reason})
 }
 
@@ -212,7 +212,7 @@ func (m *Machine) claimOn(c *conn, s *bridge.Step) {
 		l.queued = false
 		for at := 0; at < quantum && l.claimable() && m.room(c, s) > 0; at++ {
 			ref, mark, spans := l.pop()
-			m.spans -= spans
+			m.grow(l, -spans)
 			k := c.add()
 			k.Ref, k.lane, k.mark = ref, l, mark
 			c.open++

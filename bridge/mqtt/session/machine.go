@@ -12,7 +12,7 @@ type Config struct {
 	Connections int  // clients that may claim; 0 = 1
 	IDs         int  // number of packet identifiers; 0 = 65,535. Simulations use few.
 	Window      int  // at most this many unacknowledged a connection, whatever its Receive Maximum; 0 = no limit of ours
-	Queue       int  // spans (messages of one row and lane that follow each other) that are queued before Room is false; 0 = 65,536
+	Queue       int  // spans (messages of one row and lane that follow each other) that are queued before Room is false, see there; 0 = 65,536
 	Claims      int  // at most this many claims in a Step; 0 = 4,096
 	Ahead       int  // claims a connection may have beyond its window, so that no send waits for a commit; 0 = none
 	Hold        bool // a message that is refused for good is tried again like one refused for now; strict lanes only
@@ -78,6 +78,7 @@ type Machine struct {
 	free     []*lane // for reuse
 	held     []*lane
 	spans    int                     // queued
+	shares   int                     // the same, no lane counting for more than its share
 	restored map[bridge.Ref]struct{} // open at the start: their rows come by Offer once more
 	marked   map[bridge.Ref]struct{} // returned in an earlier life while marked
 	parking  map[bridge.Ref]string   // refused by the caller, their reason; PUBCOMP is waited for
@@ -183,7 +184,7 @@ func (m *Machine) Offer(row *bridge.Row, laneOf func(i int) Lane) {
 			delete(m.marked, ref)
 			mark = SessionLost
 		}
-		m.spans += last.push(ref, mark)
+		m.grow(last, last.push(ref, mark))
 		m.enqueue(last)
 	}
 }
@@ -198,8 +199,20 @@ func (m *Machine) taken(ref bridge.Ref) bool {
 	return ok
 }
 
-// Room reports whether more rows should be offered.
-func (m *Machine) Room() bool { return m.spans < m.c.Queue }
+// Room reports whether more rows should be offered. A lane counts for a 64th of Queue at most, so that one which is held, or strict and slow, does
+// not keep rows from the others; all lanes together may have four times Queue.
+func (m *Machine) Room() bool { return m.shares < m.c.Queue && m.spans < stretch*m.c.Queue }
+
+const stretch = 4
+
+func (m *Machine) share() int { return max(1, m.c.Queue/64) }
+
+// grow counts spans that were added to l, or taken from it.
+func (m *Machine) grow(l *lane, by int) {
+	now := len(l.queue) - l.head
+	m.spans += by
+	m.shares += min(now, m.share()) - min(now-by, m.share())
+}
 
 // Stop makes every later Step free of claims.
 func (m *Machine) Stop() { m.stopped = true }

@@ -386,6 +386,51 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// TestRoom: a lane that is held, or strict and waiting, leaves room for the others, up to four times the queue (rule 19).
+func TestRoom(t *testing.T) {
+	for _, code := range []byte{0x97, 0} { // 0: no answer
+		s := newScript(t, session.Config{QoS: 1, Queue: 128}, bridge.Restored{})
+		row := uint64(0)
+		offer := func(hash uint64) {
+			row++
+			s.m.Offer(&bridge.Row{Number: row, Count: 1}, func(int) session.Lane { return session.Lane{Hash: hash} })
+		}
+		s.online(false, 10)
+		offer(1)
+		s.commit()
+		s.frames()
+		if code > 0 {
+			s.ack(session.Puback, 1, code)
+			s.commit()
+		}
+		for range 300 {
+			offer(1)
+		}
+		if !s.m.Room() {
+			t.Errorf("code 0x%02x: no room behind one lane of 300 rows", code)
+		}
+		offer(2)
+		s.commit()
+		s.want("the other lane goes on", s.frames(), "PUBLISH 2")
+		for hash := range uint64(63) {
+			offer(hash + 3)
+			offer(hash + 3)
+		}
+		if s.m.Room() {
+			t.Errorf("code 0x%02x: room although the queue's 128 are there", code)
+		}
+		if s.ack(session.Puback, 2, 0); s.commit() == "" || !s.m.Room() {
+			t.Errorf("code 0x%02x: no room after claims", code)
+		}
+		for s.m.Room() && row < 1000 {
+			offer(1)
+		}
+		if row > 600 {
+			t.Errorf("code 0x%02x: room for %d rows, want about 512", code, row)
+		}
+	}
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	claim := func(n uint64) bridge.OpenClaim { return bridge.OpenClaim{Claim: bridge.Claim{Number: n}} }
 	for _, tt := range []struct {
