@@ -67,8 +67,8 @@ func demoEnds(f *file) (sender site.SenderConfig, address string, err error) {
 		sender.Bucket = "demo"
 	}
 	broker, err := url.Parse(f.Remotes.MQTT[remotes[0]].Broker)
-	if err != nil || !loopback(broker.Host) {
-		return sender, "", usageError{fmt.Sprintf("demo: remotes.mqtt.%s.broker is not on this machine; the demo brings its own", remotes[0])}
+	if err != nil || broker.Scheme != "mqtt" || broker.Port() == "" || !loopback(broker.Host) {
+		return sender, "", usageError{fmt.Sprintf("demo: remotes.mqtt.%s.broker: want mqtt://127.0.0.1:PORT, where the demo's own broker can listen", remotes[0])}
 	}
 	return sender, broker.Host, nil
 }
