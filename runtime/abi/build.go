@@ -2,6 +2,8 @@ package abi
 
 import "slices"
 
+const leastBuffer = 1024 // of a Builder
+
 // Builder writes an answer into a buffer that it keeps from record to record. The zero value is ready. An answer is one entry: Decide, or
 // Output and the changes of that output, any number of times.
 //
@@ -17,13 +19,7 @@ type Builder struct {
 }
 
 // Reset begins the next answer: PASS until something else is said.
-func (b *Builder) Reset() {
-	if b.buf == nil {
-		b.buf = make([]byte, 0, 1024)
-	}
-	b.buf = append(b.buf[:0], 0, 0, 0, 0, 0, 0, 0, 0)
-	b.output, b.ops, b.outputs = 0, 0, 0
-}
+func (b *Builder) Reset() { b.buf, b.output, b.ops, b.outputs = b.buf[:0], 0, 0, 0 }
 
 // Decide makes the answer a verdict other than Emit: reason goes with Drop, text with Park and Retry. Outputs so far are given up.
 func (b *Builder) Decide(v Verdict, reason uint16, text []byte) {
@@ -31,7 +27,7 @@ func (b *Builder) Decide(v Verdict, reason uint16, text []byte) {
 	if len(text) > MaxText {
 		text = text[:MaxText]
 	}
-	b.buf = append(b.buf, text...)
+	b.buf = append(append(b.buf, make([]byte, entryHead)...), text...)
 	b.buf[0] = byte(v)
 	put16(b.buf[2:], reason)
 	put32(b.buf[4:], uint32(len(text)))
@@ -39,13 +35,15 @@ func (b *Builder) Decide(v Verdict, reason uint16, text []byte) {
 
 // Output begins the next output, at first equal to the record.
 func (b *Builder) Output() {
-	if len(b.buf) == 0 {
-		b.Reset()
-	}
 	b.close()
-	b.output, b.ops = len(b.buf), 0
+	at := max(len(b.buf), entryHead)
+	end := at + outputHead
+	if end > cap(b.buf) {
+		b.buf = slices.Grow(b.buf, leastBuffer)
+	}
+	b.buf = b.buf[:end] // close writes the heads
+	b.output, b.ops = at, 0
 	b.outputs++
-	b.buf = append(b.buf, 0, 0, 0, 0, 0, 0, 0, 0)
 }
 
 // Outputs is the number of outputs so far.
@@ -90,30 +88,32 @@ func (b *Builder) CutPayload(off, n uint32) {
 
 // PayloadOf replaces the payload by n bytes, which the guest fills before its next call of b. They are not zeroed.
 func (b *Builder) PayloadOf(n int) []byte {
-	at := b.head(SetPayload, 0, n)
+	b.op(SetPayload, nil, nil)
+	at := len(b.buf)
+	b.buf = slices.Grow(b.buf, n)[:at+n]
+	put32(b.buf[at-4:], uint32(n))
 	return b.buf[at:]
 }
 
 func (b *Builder) op(c Code, key, value []byte) {
-	at := b.head(c, len(key), len(value))
-	copy(b.buf[at:], key)
-	copy(b.buf[at+len(key):], value)
-}
-
-// head begins an op and returns where its key is to be put, followed by its value.
-func (b *Builder) head(c Code, key, value int) int {
 	if b.output == 0 {
 		b.Output()
 	}
-	at := len(b.buf)
-	end := at + opHead + key + value
+	at := len(b.buf) + opHead
+	end := at + len(key) + len(value)
 	if end > cap(b.buf) {
-		b.buf = slices.Grow(b.buf, end-at)
+		b.buf = slices.Grow(b.buf, end-len(b.buf))
 	}
-	b.buf = b.buf[:end]
-	put64(b.buf[at:], uint64(c)|uint64(uint16(key))<<16|uint64(uint32(value))<<32)
+	buf := b.buf[:end]
+	put64(buf[at-opHead:], uint64(c)|uint64(uint16(len(key)))<<16|uint64(uint32(len(value)))<<32)
+	if len(key) > 0 { // a copy of nothing is a call all the same
+		copy(buf[at:], key)
+	}
+	if len(value) > 0 {
+		copy(buf[at+len(key):], value)
+	}
+	b.buf = buf
 	b.ops++
-	return at + opHead
 }
 
 // close makes the open output and the entry end where the buffer ends.
@@ -127,6 +127,9 @@ func (b *Builder) close() {
 
 // Bytes is the finished answer, valid until the next call of b.
 func (b *Builder) Bytes() []byte {
+	if len(b.buf) == 0 {
+		b.buf = append(b.buf, make([]byte, entryHead)...)
+	}
 	b.close()
 	return b.buf
 }

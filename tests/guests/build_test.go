@@ -40,7 +40,8 @@ func (w *workshop) open(run func() int) (code int, err error) {
 			err = e
 		}
 	}()
-	if err := w.buildGo("stable-speed", "label-remap", "reshape"); err != nil {
+	const modules = "../../wasm-modules/"
+	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", "./testdata/broken"); err != nil {
 		return 1, err
 	}
 	if w.log, err = os.Create(filepath.Join(w.dir, "log")); err != nil {
@@ -53,9 +54,9 @@ func (w *workshop) open(run func() int) (code int, err error) {
 func (w *workshop) path(name string) string { return filepath.Join(w.dir, name+".wasm") }
 
 // buildGo builds modules with Go alone, as modules.mk does.
-func (w *workshop) buildGo(names ...string) error {
-	for _, name := range names {
-		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", w.path(name), "../../wasm-modules/"+name)
+func (w *workshop) buildGo(packages ...string) error {
+	for _, name := range packages {
+		cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", w.path(filepath.Base(name)), name)
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", name, err, out)

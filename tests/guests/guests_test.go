@@ -337,6 +337,15 @@ func TestRefusalsOfC(t *testing.T) {
 	}
 }
 
+// A panic of a module in Go parks its record with the panic's own words, and the others pass.
+func TestPanicParksOneRecord(t *testing.T) {
+	c := shop.chain(t, new(states), guest{"broken", nil})
+	out := apply(t, c, []bridge.Record{{Time: 1, Labels: labels("do=pass")}, {Time: 2, Labels: labels("do=panic")}, {Time: 3, Labels: labels("do=pass")}})
+	if len(out.Messages) != 2 || len(out.Parked) != 1 || out.Parked[0].Time != 2 || !strings.Contains(out.Parked[0].Reason, "panic: at a loss") {
+		t.Errorf("%s, want the second of three parked with panic: at a loss", text(out))
+	}
+}
+
 // A Go module's garbage collector gets its turn: without that, a module like these dies of its memory limit after half a million records.
 func TestManyRecordsInLittleMemory(t *testing.T) {
 	config := table{"template": `{"a":{{field:a}},"n":{{label:n}}}`, "missing": "null"}

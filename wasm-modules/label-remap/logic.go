@@ -184,7 +184,8 @@ func (r *rules) apply(rec sluice.Record, out *sluice.Out) {
 		r.leave(rec[from:to], i+1, out)
 	}
 	for _, m := range r.moved {
-		r.put(out, r.rename[m.rule].to, rec.Slot(m.slot))
+		from, to := rec.Range(m.slot)
+		r.put(out, r.rename[m.rule].to, rec[from:to])
 	}
 	for i := range r.set {
 		r.put(out, r.set[i].name, r.set[i].to)
@@ -198,7 +199,7 @@ func (r *rules) apply(rec sluice.Record, out *sluice.Out) {
 
 // leave deletes a label that does not stay, and notes it where it comes again under another name. Its value is in that slot.
 func (r *rules) leave(name []byte, slot int, out *sluice.Out) {
-	to, dropped := r.renamed(name), matches(r.drop, name)
+	to, dropped := r.renamed(name), len(r.drop) > 0 && matches(r.drop, name)
 	if to >= 0 && !dropped {
 		r.moved = append(r.moved, move{slot: slot, rule: to})
 	}

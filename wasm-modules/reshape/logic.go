@@ -129,7 +129,17 @@ func (src *source) write(dst []byte, parts []part) []byte {
 			continue
 		}
 		before := len(dst)
-		if dst = src.part(dst, p); len(dst) == before && (p.format != raw || !src.has(p)) {
+		switch { // the usual ones without a call more
+		case p.kind == field && p.format == plain:
+			dst = src.fields.AppendTo(dst, p.number)
+		case p.kind == field && p.format == digits:
+			dst = src.fields.AppendFloat(dst, p.number, p.digits)
+		case p.kind > count:
+			dst = sluice.AppendFloat(dst, src.feature(p.kind), p.digits)
+		default:
+			dst = src.part(dst, p)
+		}
+		if len(dst) == before && (p.format != raw || !src.has(p)) {
 			if src.lacks == nil {
 				src.lacks = p
 			}
@@ -145,12 +155,6 @@ func (src *source) part(dst []byte, p *part) []byte {
 	case label:
 		return appendText(dst, p.label.In(src.record), p)
 	case field:
-		if p.format == plain {
-			return src.fields.AppendTo(dst, p.number)
-		}
-		if p.format == digits {
-			return src.fields.AppendFloat(dst, p.number, p.digits)
-		}
 		return appendField(dst, src.fields.Value(p.number), p)
 	case time:
 		return appendTime(dst, src.record.Time(), p.format)
@@ -158,10 +162,8 @@ func (src *source) part(dst []byte, p *part) []byte {
 		return appendText(dst, present(src.record.Entry()), p)
 	case contentType:
 		return appendText(dst, present(src.record.ContentType()), p)
-	case count:
-		return sluice.AppendInt(dst, int64(src.features.Count))
 	}
-	return sluice.AppendFloat(dst, src.feature(p.kind), p.digits)
+	return sluice.AppendInt(dst, int64(src.features.Count))
 }
 
 // has reports whether an empty text is there at all.

@@ -53,7 +53,7 @@ func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
 	if len(f.topic) > 0 {
 		out.SetTopic(f.topic)
 	}
-	if len(s.contentType) > 0 {
+	if len(s.contentType) > 0 && !sluice.Equal(s.contentType, r.ContentType()) {
 		out.SetType(s.contentType)
 	}
 	out.SetPayload(f.payload)

@@ -162,6 +162,31 @@ type broken struct{ with any }
 func (b broken) Init(JSON) error              { panic(b.with) }
 func (b broken) Process(Record, *Out) Verdict { panic(b.with) }
 
+// last says at the end of a batch how many records it had.
+type last struct{ example }
+
+func (l *last) Flush(out *Out) Verdict {
+	if l.total == 0 {
+		return Pass
+	}
+	out.SetPayload(AppendInt(nil, int64(l.total)))
+	return out.Emit()
+}
+
+func TestFlush(t *testing.T) {
+	if v := (&instance{filter: new(example)}).flush(); v != Pass {
+		t.Errorf("of a filter that says nothing: %#x, want PASS", int64(v))
+	}
+	g := &instance{filter: new(last)}
+	if v := g.flush(); v != Pass {
+		t.Errorf("without records: %#x, want PASS", int64(v))
+	}
+	g.filter.(*last).total = 7
+	if v, answer := g.flush(), string(g.out.Bytes()); v != inMemory || !strings.HasSuffix(answer, "7") {
+		t.Errorf("%#x %q, want an output with the payload 7", int64(v), answer)
+	}
+}
+
 func TestPanicsRefuse(t *testing.T) {
 	for _, c := range []struct {
 		name string
