@@ -2,8 +2,9 @@ package sluice
 
 import "math/bits"
 
-// Texts are looked at eight bytes at a time: in a Go module each turn of a loop and each branch that is taken costs about as much as twenty
-// additions. What is found in a word is a mask with the top bit of a byte set; the lowest of them is exact, those above it may be more than there are.
+// Texts are looked at eight bytes at a time: in a Go module a call or a branch that is taken, each of them metered, costs far more than
+// arithmetic. What is found in a word is a mask with the top bit of a byte set; the lowest of them is exact, those above it may be more
+// than there are.
 const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
