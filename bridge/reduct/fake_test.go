@@ -199,6 +199,8 @@ func (h *holder) Settle(_ context.Context, stream string, since time.Time, times
 	return pop(&h.errs)
 }
 
+func (h *holder) Release(string) {}
+
 func (h *holder) Noted(stream string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

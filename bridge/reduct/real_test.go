@@ -375,6 +375,7 @@ func BenchmarkRealSettle(b *testing.B) {
 		if err := rec.Settle(ctx, "dst/e", time.Now(), upTo(19916, 20000)); err != nil {
 			b.Fatal(err)
 		}
+		rec.Release("dst/e")
 	}
 	cancel()
 	<-done

@@ -57,7 +57,7 @@ type Reconciler struct {
 
 // course is what a Reconciler knows of one stream.
 type course struct {
-	lock    chan struct{} // holds one token while nobody reconciles the stream
+	lock    chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
 	settled time.Time     // when the last settling that succeeded began; guarded by Reconciler.mu
 	noted   time.Time     // when a gap was noted last; guarded by Reconciler.mu
 	job     *job          // the settling that waits or runs; guarded by Reconciler.mu
@@ -307,15 +307,13 @@ func (r *Reconciler) course(stream string) *course {
 	return c
 }
 
-// locked runs f while nobody else reconciles the stream.
+// locked runs f while nobody else reconciles the stream or delivers to it.
 func (r *Reconciler) locked(ctx context.Context, stream string, f func(*course) error) error {
 	c := r.course(stream)
-	select {
-	case <-c.lock:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.take(ctx, stream); err != nil {
+		return err
 	}
-	defer func() { c.lock <- struct{}{} }()
+	defer r.Release(stream)
 	if err := f(c); err != nil {
 		return fmt.Errorf("reconcile %s: %w", stream, err)
 	}

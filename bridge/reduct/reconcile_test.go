@@ -158,6 +158,7 @@ func TestStateful(t *testing.T) {
 		if err := r.Settle(t.Context(), "dst/e", r.course("dst/e").settled, []int64{11}); err != nil {
 			t.Errorf("%s: settle: got %v, want nil", when, err)
 		}
+		r.Release("dst/e")
 		r.pass(t)
 		if open, _ := r.gaps.OpenGaps(); len(open) != 1 || len(r.intake.streams) != 0 {
 			t.Errorf("%s: got %d open gaps and %d streams, want 1 and 0", when, len(open), len(r.intake.streams))
@@ -215,6 +216,7 @@ func TestGaps(t *testing.T) {
 			if err := r.Settle(t.Context(), "dst/e", time.Now(), []int64{20}); err != nil {
 				t.Errorf("settle: got %v, want nil", err)
 			}
+			r.Release("dst/e")
 		})
 	}
 }

@@ -106,6 +106,7 @@ func (r *request) deliver() error {
 		if err := h.Settle(ctx, r.stream, r.accepted(), r.times); err != nil {
 			return fmt.Errorf("reconcile before the first batch of a connection: %w", err)
 		}
+		defer h.Release(r.stream)
 	}
 	return r.insist(ctx, func() error { return r.t.taker.Take(ctx, r.t.part.Intake, &r.batch) })
 }

@@ -19,24 +19,40 @@ type job struct {
 	err    error
 }
 
-// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). times are what
-// the caller will deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a
-// later call finds it done.
+// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). Then the stream is the
+// caller's until Release: a pass that is in the middle of older records has ended, and none begins. times are what the caller will
+// deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a later call finds it done.
 func (r *Reconciler) Settle(ctx context.Context, stream string, since time.Time, times []int64) error {
 	c := r.course(stream)
 	for {
 		j := r.join(c, stream, since, times)
 		if j == nil {
-			return nil
+			return c.take(ctx, stream)
 		}
 		select {
 		case <-j.done:
 		case <-ctx.Done():
 			return fmt.Errorf("reconcile of %s has not ended: %w", stream, bridge.ErrRetry)
 		}
-		if j.err != nil || j.began.After(r.since(c, since)) {
+		if j.err != nil {
 			return j.err
 		}
+		if j.began.After(r.since(c, since)) {
+			return c.take(ctx, stream)
+		}
+	}
+}
+
+// Release ends what a Settle that returned nil began.
+func (r *Reconciler) Release(stream string) { r.course(stream).lock <- struct{}{} }
+
+// take waits until the stream is the caller's alone.
+func (c *course) take(ctx context.Context, stream string) error {
+	select {
+	case <-c.lock:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the reconcile of %s: %w", stream, bridge.ErrRetry)
 	}
 }
 

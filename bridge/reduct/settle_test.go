@@ -3,6 +3,7 @@ package reduct
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -134,6 +135,33 @@ func TestHoldOutlasted(t *testing.T) {
 	}
 }
 
+// A pass in the middle of older records and a batch of newer ones: the batch waits, the order stays.
+func TestPassBeforeBatch(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 600)
+	c := s.dial()
+	want(t, c.send(r.edge.post("e", upTo(11, 20)...)), 200)
+	r.pass(t) // what is newer is left to the sender for once
+	r.intake.block = make(chan struct{})
+	passed := make(chan error, 1)
+	go func() { passed <- r.Pass(t.Context()) }()
+	<-r.intake.entered // the pass delivers its first page of 21..600
+	r.edge.fill("e", 601, 610)
+	answered := make(chan *http.Response, 1)
+	go func() { answered <- c.send(r.edge.post("e", upTo(601, 610)...)) }()
+	go func() {
+		for range r.intake.entered { // the others
+		}
+	}()
+	close(r.intake.block)
+	if err := <-passed; err != nil {
+		t.Fatalf("pass: got %v, want nil", err)
+	}
+	want(t, <-answered, 200)
+	close(r.intake.entered)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 610))
+}
+
 // A reconcile that began before the connection was accepted does not count.
 func TestSettleBeganBefore(t *testing.T) {
 	r := newRig(t, nil)
@@ -143,16 +171,19 @@ func TestSettleBeganBefore(t *testing.T) {
 	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{11}); err != nil {
 		t.Fatalf("settle: %v", err)
 	}
+	r.Release("dst/e")
 	before := r.edge.requests("/replications/")
 	if err := r.Settle(ctx, "dst/e", r.course("dst/e").settled.Add(-1), []int64{11}); err != nil {
 		t.Fatalf("settle: %v", err)
 	}
+	r.Release("dst/e")
 	if got := r.edge.requests("/replications/"); got != before {
 		t.Errorf("a settled stream: got %d requests, want 0", got-before)
 	}
 	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{12}); err != nil {
 		t.Fatalf("settle: %v", err)
 	}
+	r.Release("dst/e")
 	if got := r.edge.requests("/replications/"); got == before {
 		t.Errorf("a newer connection: got no requests, want one more reconcile")
 	}

@@ -35,12 +35,18 @@ type Intake interface {
 // Holder keeps a stream in order across what its sender forgot (rule 7). It is the Reconciler.
 type Holder interface {
 	// Settle returns nil once everything of the stream up to the last of times that the sender may have forgotten before since has
-	// been fetched, and the stream's gaps are closed. times, ascending, are what the caller delivers itself; it may reuse them.
+	// been fetched, and the stream's gaps are closed; until Release nothing older is fetched any more. times, ascending, are what the
+	// caller delivers itself; it may reuse them.
 	Settle(ctx context.Context, stream string, since time.Time, times []int64) error
+	Release(stream string)
 	// Noted tells that a gap of the stream has been noted just now.
 	Noted(stream string)
-	// Take delivers a batch to in; Took reports whether it, or the reconciler itself, took a record in with these very labels a
-	// short while ago.
+	Taker
+}
+
+// Taker delivers, and remembers for a while what.
+type Taker interface {
+	// Take delivers a batch to in; Took reports whether it took a record in with these very labels a short while ago.
 	Take(ctx context.Context, in Intake, b *bridge.Batch) error
 	Took(stream string, t int64, labels []bridge.Label) bool
 }
@@ -63,12 +69,9 @@ type Target struct {
 	server   fasthttp.Server
 	budget   *budget
 	decoders decoders
-	requests sync.Pool   // of *request
-	taker    interface { // the Holder, where there is one
-		Take(ctx context.Context, in Intake, b *bridge.Batch) error
-		Took(stream string, t int64, labels []bridge.Label) bool
-	}
-	loud *loud
+	requests sync.Pool // of *request
+	taker    Taker     // the Holder, where there is one
+	loud     *loud
 
 	closing atomic.Bool
 	stopped chan struct{} // closed with closing
