@@ -13,17 +13,20 @@ import (
 func (l *Log) hasChores() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.due()) > 0 || len(l.thinRows()) > 0
+	return len(l.due(true)) > 0 || len(l.thinRows()) > 0
 }
 
-// due returns the settled rows that may go now; Log.mu is held.
-func (l *Log) due() []*row {
+// due returns the settled rows that may go now, in an idle moment or when it is worth a commit's while; Log.mu is held.
+func (l *Log) due(idle bool) []*row {
 	n, size := 0, 0
 	limit := time.Now().UnixMicro() - time.Duration(l.cfg.KeepDelivered).Microseconds()
 	over := l.live + l.reserved + l.kept - int64(l.cfg.Quota)
 	for n < len(l.finished) && n < l.limits.drops && size < l.limits.dropBytes && (l.finished[n].done <= limit || over > int64(size)) {
 		size += l.finished[n].bytes
 		n++
+	}
+	if !idle && !l.diskFull && over <= 0 && n < l.limits.dropAt && size < l.limits.dropAtBytes {
+		return nil
 	}
 	return l.finished[:n]
 }
@@ -40,10 +43,10 @@ func (l *Log) thinRows() []*row {
 	return out
 }
 
-// chores tidies inside a transaction. The returned end applies that to memory, or takes it back.
-func (l *Log) chores(t *tx) (end func(done bool), err error) {
+// chores tidies inside a transaction, one of its own in an idle moment. The returned end applies that to memory, or takes it back.
+func (l *Log) chores(t *tx, idle bool) (end func(done bool), err error) {
 	l.mu.Lock()
-	due, thin := slices.Clone(l.due()), l.thinRows()
+	due, thin := slices.Clone(l.due(idle)), l.thinRows()
 	l.mu.Unlock()
 	var undo []func()
 	var rewritten []rewrite
@@ -62,10 +65,8 @@ func (l *Log) chores(t *tx) (end func(done bool), err error) {
 		}
 	}
 	for _, s := range spans(due) {
-		for n := s.first; n <= s.last; n++ {
-			if err := t.exec(sqlDropBatch, int64(n)); err != nil {
-				return end, err
-			}
+		if err := t.exec(sqlDropBatch, int64(s.first), int64(s.last)); err != nil {
+			return end, err
 		}
 		u, err := l.gone.put(t, s)
 		if err != nil {

@@ -134,6 +134,43 @@ func TestDeletedRows(t *testing.T) {
 	}
 }
 
+// TestDeletionWaits: settled rows are deleted when enough of them are there, or in an idle moment, not with each commit.
+func TestDeletionWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := testLimits()
+		limits.dropAt = 3
+		l := startWith(t, t.TempDir(), testConfig(), limits)
+		stored := func() (n int) {
+			if err := l.reader.QueryRow("SELECT count(*) FROM batch").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for n := range int64(6) {
+			mustAppend(t, l, passing("b/e", 10, n))
+		}
+		for _, c := range []struct {
+			settle uint64
+			want   int
+		}{{1, 6}, {2, 6}, {3, 3}, {4, 3}} {
+			settleRow(t, l.Outbox("a"), c.settle)
+			settleRow(t, l.Outbox("b"), c.settle)
+			if err := l.SetReconciled(context.Background(), "b/e", 1); err != nil { // a commit to ride with
+				t.Fatal(err)
+			}
+			if got := stored(); got != c.want {
+				t.Errorf("%d rows after row %d was settled, want %d", got, c.settle, c.want)
+			}
+		}
+		time.Sleep(2 * limits.idle) // of the test's clock
+		synctest.Wait()
+		if got := stored(); got != 2 {
+			t.Errorf("%d rows after an idle moment, want 2", got)
+		}
+		l.stop()
+	})
+}
+
 // TestDropParked: they count against the quota until they are dropped.
 func TestDropParked(t *testing.T) {
 	ctx := context.Background()

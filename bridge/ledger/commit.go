@@ -298,7 +298,7 @@ func (l *Log) transact(ws []*write) error {
 			}
 		}
 		var err error
-		tidied, err = l.chores(t)
+		tidied, err = l.chores(t, len(ws) == 0)
 		return err
 	}()
 	if err == nil {

@@ -83,7 +83,7 @@ var statements = [sqlCount]string{
 	sqlStream:     "INSERT OR IGNORE INTO stream VALUES(?,?,?)",
 	sqlBatch:      "INSERT INTO batch VALUES(?,?,?,?,?,?)",
 	sqlRewrite:    "UPDATE batch SET crc=?, data=? WHERE number=?",
-	sqlDropBatch:  "DELETE FROM batch WHERE number=?",
+	sqlDropBatch:  "DELETE FROM batch WHERE number BETWEEN ? AND ?",
 	sqlGone:       "INSERT OR REPLACE INTO gone VALUES(?,?)",
 	sqlDropGone:   "DELETE FROM gone WHERE first=?",
 	sqlSeen:       "INSERT INTO seen VALUES(?,?,?,?,?,?,?)",

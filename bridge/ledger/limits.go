@@ -19,6 +19,9 @@ type limits struct {
 
 	// What a commit does beside its writes at most, so that no writer waits long for the tidying of another.
 	drops, dropBytes, rewrites int
+	// Settled rows are deleted when dropAt of them are there, or dropAtBytes, and in idle moments: a deletion changes four pages that the
+	// commit would not write without it, and those are most of what a commit of small messages costs.
+	dropAt, dropAtBytes int
 	// A row is rewritten small when a quarter of it or less is unsettled, it has rewriteBytes or more, and rewriteAge rows came after it.
 	rewriteBytes int
 	rewriteAge   uint64
@@ -37,7 +40,7 @@ func productionLimits(quota int64) limits {
 		idle: time.Second, tend: 10 * time.Second,
 		blockKeys: 4096, mergeAt: 64, ranges: 4096,
 		journal: 256 << 10, journalRows: 512,
-		drops: 256, dropBytes: 4 * maxGroup, rewrites: 2, rewriteBytes: 16 << 10, rewriteAge: 1024,
+		drops: 256, dropBytes: 4 * maxGroup, dropAt: 32, dropAtBytes: 1 << 20, rewrites: 2, rewriteBytes: 16 << 10, rewriteAge: 1024,
 		wal: wal, ballast: wal * 5 / 2,
 	}
 }

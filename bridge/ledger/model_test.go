@@ -22,7 +22,7 @@ func smallLimits() limits {
 		idle: time.Hour, tend: time.Hour,
 		blockKeys: 24, mergeAt: 4, ranges: 8,
 		journal: 1 << 20, journalRows: 7,
-		drops: 3, dropBytes: 1 << 20, rewrites: 1, rewriteBytes: 1, rewriteAge: 3,
+		drops: 3, dropBytes: 1 << 20, dropAt: 1, rewrites: 1, rewriteBytes: 1, rewriteAge: 3,
 		wal: 1 << 40, ballast: 64 << 10,
 	}
 }
