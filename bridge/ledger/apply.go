@@ -133,12 +133,12 @@ func (c *conn) lose() {
 }
 
 func (o *Outbox) setClaimed(ref bridge.Ref, on bool) {
-	sh, r := o.shares[ref.Row], o.log.rows.get(ref.Row)
-	if sh == nil || r == nil {
+	sh := o.shares[ref.Row]
+	if sh == nil {
 		return // settled since, seen at Open only
 	}
 	if sh.claimed == nil {
-		sh.claimed = bridge.NewBitmap(r.count)
+		sh.claimed = bridge.NewBitmap(sh.row.count)
 	}
 	if on {
 		sh.claimed.Set(int(ref.Index))
@@ -150,11 +150,11 @@ func (o *Outbox) setClaimed(ref bridge.Ref, on bool) {
 // settle notes that the remote need not send a message any more. A row that is gone was settled before: at Open, the journal goes back
 // further than the rows do.
 func (o *Outbox) settle(ref bridge.Ref) {
-	l := o.log
-	sh, r := o.shares[ref.Row], l.rows.get(ref.Row)
-	if sh == nil || r == nil || sh.settled.Has(int(ref.Index)) {
+	sh := o.shares[ref.Row]
+	if sh == nil || sh.settled.Has(int(ref.Index)) {
 		return
 	}
+	l, r := o.log, sh.row
 	if sh.settled == nil {
 		sh.settled = bridge.NewBitmap(r.count)
 	}

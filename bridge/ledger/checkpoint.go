@@ -149,6 +149,9 @@ func (o *Outbox) readConn(r *reader) *conn {
 
 // hasPlace reports whether a message is one of its row's, or the row is gone.
 func (o *Outbox) hasPlace(ref bridge.Ref) bool {
+	if sh := o.shares[ref.Row]; sh != nil {
+		return int(ref.Index) < sh.row.count
+	}
 	row := o.log.rows.get(ref.Row)
 	return row == nil || int(ref.Index) < row.count
 }

@@ -30,8 +30,9 @@ type Outbox struct {
 	givenUp int64  // messages that lost their route
 }
 
-// share is what a remote has done of a row.
+// share is what a remote has done of a row, which is live as long as a remote has a share of it.
 type share struct {
+	row     *row
 	settled bridge.Bitmap // nil: none
 	claimed bridge.Bitmap // open claims; nil: none
 	left    int           // not settled
@@ -263,7 +264,7 @@ func (o *Outbox) check(s *bridge.Step) error {
 	case len(s.Acks) > maxStep || len(s.Notes) > maxStep || len(s.Claims) > maxStep:
 		return fmt.Errorf("more than %d parts in a step: %w", maxStep, bridge.ErrRejected)
 	}
-	ending := make(endings)
+	ending := make(endings, len(s.Acks))
 	for _, a := range s.Acks {
 		if a.Kind > bridge.AckReturned {
 			return fmt.Errorf("acknowledgement of kind %d: %w", a.Kind, bridge.ErrRejected)
@@ -299,24 +300,27 @@ func (o *Outbox) checkNote(n bridge.Note, ending endings) error {
 func (o *Outbox) checkClaims(cs []bridge.Claim, ending endings) error {
 	type numbers struct{ next, low uint64 }
 	of := make(map[uint16]numbers)
-	mine := make(map[bridge.Ref]bool, len(cs))
+	mine := make(map[uint64]bridge.Bitmap) // by row: what this step claims
 	for _, c := range cs {
 		n, ok := of[c.Conn]
 		if k := o.conns[c.Conn]; !ok && k != nil {
 			n = numbers{k.next, k.lowAfter(c.Conn, ending)}
 		}
-		sh, row := o.shares[c.Row], o.log.rows.get(c.Row)
+		sh := o.shares[c.Row]
 		switch {
 		case c.Number != n.next:
 			return fmt.Errorf("claim %d of connection %d, want %d: %w", c.Number, c.Conn, n.next, bridge.ErrRejected)
 		case c.Number-n.low >= maxWindow:
 			return fmt.Errorf("claim %d of connection %d while %d is open: %w", c.Number, c.Conn, n.low, bridge.ErrRejected)
-		case row == nil || sh == nil || int(c.Index) >= row.count || sh.settled.Has(int(c.Index)):
+		case sh == nil || int(c.Index) >= sh.row.count || sh.settled.Has(int(c.Index)):
 			return fmt.Errorf("claim of message %d.%d, which is not there to be sent: %w", c.Row, c.Index, bridge.ErrRejected)
-		case mine[c.Ref] || sh.claimed.Has(int(c.Index)) && !o.returned(c.Ref, ending):
+		case mine[c.Row].Has(int(c.Index)) || sh.claimed.Has(int(c.Index)) && !o.returned(c.Ref, ending):
 			return fmt.Errorf("claim of message %d.%d, which is claimed: %w", c.Row, c.Index, bridge.ErrRejected)
 		}
-		mine[c.Ref] = true
+		if mine[c.Row] == nil {
+			mine[c.Row] = bridge.NewBitmap(sh.row.count)
+		}
+		mine[c.Row].Set(int(c.Index))
 		n.next++
 		of[c.Conn] = n
 	}

@@ -59,7 +59,7 @@ func (l *Log) addRow(r *row) {
 	l.live += int64(r.bytes)
 	r.left = len(r.remotes)
 	for _, id := range r.remotes {
-		l.outboxes[id].shares[r.number] = &share{left: r.count}
+		l.outboxes[id].shares[r.number] = &share{row: r, left: r.count}
 	}
 	l.remember(r)
 }

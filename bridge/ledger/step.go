@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -148,6 +149,7 @@ func readAcks(r *reader, s *bridge.Step) {
 			r.fail("acknowledgements without number")
 			return
 		}
+		s.Acks = slices.Grow(s.Acks, int(n))
 		for range n {
 			s.Acks = append(s.Acks, a)
 			a.Number++
@@ -171,6 +173,7 @@ func readClaims(r *reader, s *bridge.Step) {
 			r.fail("claims without number")
 			return
 		}
+		s.Claims = slices.Grow(s.Claims, int(n))
 		for range n {
 			s.Claims = append(s.Claims, c)
 			c.Number++
