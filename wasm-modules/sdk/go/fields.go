@@ -114,7 +114,7 @@ func (f *Fields) Parse(text []byte) error {
 	}
 	at, n := 1, 0
 	if len(text) > 0 && text[0] == '{' {
-		if at, n = f.quick(text); at == len(text) {
+		if at, n = f.quick(text); n > 0 && at == len(text) {
 			return nil
 		}
 	}
@@ -157,7 +157,7 @@ func (f *Fields) quick(text []byte) (at, n int) {
 		if end >= len(text) {
 			break
 		}
-		if c := text[end]; c == ',' {
+		if c := text[end]; c == ',' && end+1 < len(text) { // a text cut behind a comma has not ended well
 			at = end + 1
 		} else if c == '}' && end+1 == len(text) {
 			at = end + 1
