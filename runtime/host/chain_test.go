@@ -208,6 +208,24 @@ func TestFlushBelongsToTheLastRecord(t *testing.T) {
 	}
 }
 
+// TestFlushKnowsWhatWasAbsorbedBeforeATrap: a module without a state may hold records back until the end of the batch. One that fails later must
+// not take them along (rules 3 and 4).
+func TestFlushKnowsWhatWasAbsorbedBeforeATrap(t *testing.T) {
+	b := newBench(t)
+	g := newGuest("outputs_max = 1")
+	sum := g.canned(emit("sum"))
+	g.process(
+		asm.Int(bufferAt), asm.Load(8), asm.Int(2), asm.Op(asm.I32Eq), asm.If(asm.Op(asm.Unreachable)),
+		count, asm.Int64(abi.ShortAnswer(abi.Absorb, 0)),
+	)
+	g.Func(abi.ExportFlush, []byte{asm.I32}, []byte{asm.I64}, 0, asm.Int(stateAt), asm.Load(0), asm.Int(3), asm.Op(asm.I32Eq), asm.If(sum, asm.Op(asm.Return)), pass)
+	c := b.chain(t, testConfig(), nil, nil, g)
+	want := "absorbed absorbed parked passed m:@3,n=3,sum=1 p:a@2,n=2"
+	if got := describe(apply(t, c, "b/e", records(4))); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestCountersOfDrops(t *testing.T) {
 	b, metrics := newBench(t), &bridge.Metrics{}
 	drop := func(reason uint16) []byte { return asm.Int64(abi.ShortAnswer(abi.Drop, reason)) }

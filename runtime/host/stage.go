@@ -128,7 +128,8 @@ func (s *stage) blame(at int, f *fault) error {
 }
 
 // renew puts a fresh instance in the place of one that failed (rule 4 of INVARIANTS.md) and returns the item to go on with: the same, or
-// the first where the module has a state, for the committed one is that of the batch's beginning.
+// the first where the module has a state, for the committed one is that of the batch's beginning, or a flush, for what it absorbed of this
+// batch has gone with the instance.
 func (s *stage) renew(at int) (int, error) {
 	s.account()
 	in, err := s.pool.replace(s.in)
@@ -137,10 +138,10 @@ func (s *stage) renew(at int) (int, error) {
 		s.in = nil
 		return 0, retry(err)
 	}
-	if !s.Stateful() {
+	if !s.Stateful() && in.flush == nil {
 		return at, nil
 	}
-	s.loaded, s.reached = false, max(s.reached, at)
+	s.loaded, s.reached = !s.Stateful(), max(s.reached, at)
 	s.from, s.first = -1, 0
 	clear(s.next)
 	s.next = s.next[:0]
