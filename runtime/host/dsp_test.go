@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,6 +111,13 @@ func TestTallies(t *testing.T) {
 	got := ts.copy()
 	if want := (Tally{Observed: true, N: 2, Sum: 2, Low: -1, High: 3}); got["rms"] != want {
 		t.Errorf("got %+v, want %+v", got["rms"], want)
+	}
+	long := []byte(strings.Repeat("rms", 1<<20))
+	ts = tallies{}
+	ts.add(long, 1, true)
+	ts.add(long[:maxTallyName+1], 2, true)
+	if cut := ts.copy()[string(long[:maxTallyName])]; cut.N != 2 {
+		t.Errorf("a long name was counted %d times under its beginning, want 2", cut.N)
 	}
 	if len(got) != maxTallies+1 || got["other"].Sum != 37 {
 		t.Errorf("got %d names and %v others, want %d and 37 (rule 19)", len(got), got["other"].Sum, maxTallies+1)

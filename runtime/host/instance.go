@@ -30,6 +30,8 @@ type instance struct {
 	memory api.Memory
 	units  api.MutableGlobal // nil until the start section has run
 
+	startLeft int64 // units that the host may still spend on the start section, whose own are out of reach
+
 	// Functions of the guest, looked up once: each look-up allocates. Those but in and process are nil if the module has none.
 	in, process, flush, save, load api.Function
 
@@ -52,7 +54,7 @@ type instance struct {
 
 // start makes an instance and runs what a module runs before it gets its config: the start section and _initialize.
 func (m *Module) start() (*instance, error) {
-	in := &instance{m: m, random: binary.LittleEndian.Uint64(m.sum[:])}
+	in := &instance{m: m, startLeft: startUnits, random: binary.LittleEndian.Uint64(m.sum[:])}
 	in.ctx = context.WithValue(context.Background(), instanceKey{}, in)
 	ctx := experimental.WithMemoryAllocator(in.ctx, experimental.MemoryAllocatorFunc(allocate))
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
@@ -187,11 +189,13 @@ func (in *instance) call(name string, f api.Function, budget int64, args ...uint
 
 // charge takes units off the running call, for work that the host does for it.
 func (in *instance) charge(n int64) {
+	left := in.startLeft - n
 	if in.units == nil {
-		return // in the start section, whose loops are charged
+		in.startLeft = left
+	} else {
+		left = int64(in.units.Get()) - n
+		in.units.Set(uint64(left))
 	}
-	left := int64(in.units.Get()) - n
-	in.units.Set(uint64(left))
 	if left < 0 {
 		panic(errExhausted)
 	}

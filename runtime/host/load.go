@@ -204,7 +204,7 @@ func (m *Module) probe(wasm []byte) error {
 		in.close()
 		return err
 	}
-	m.pool = newPool(m.cfg.Instances, m.fresh)
+	m.pool = newPool(m.cfg.Instances, m.fresh, m.free)
 	m.pool.idle, m.pool.alive = []*instance{in}, 1
 	return nil
 }

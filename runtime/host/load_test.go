@@ -77,22 +77,24 @@ func TestRefusedModules(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"text":             {[]byte("hello"), nil, "not a WebAssembly module"},
-		"component":        {[]byte("\x00asm\x0d\x00\x01\x00"), nil, "build for wasm32-unknown-unknown"},
-		"damaged":          {[]byte("\x00asm\x01\x00\x00\x00\x01\x01"), nil, "sections: byte 0xa: ends too early"},
-		"invalid":          {plain(func(g *guest) { g.Func(abi.ExportProcess, nil, nil, 0, asm.Op(asm.Drop)) }), nil, "compile: "},
-		"other ABI":        {new(asm.Module).Bytes(), nil, "export sluice_abi_1: missing: not a module for ABI 1"},
-		"no memory":        {new(asm.Module).Bytes(), nil, "export memory: missing"},
-		"no process":       {plain(func(*guest) {}), nil, "export sluice_process: missing, want (i32, i32) -> (i64)"},
-		"wrong process":    {plain(func(g *guest) { g.Func(abi.ExportProcess, []byte{asm.I32}, nil, 0) }), nil, "export sluice_process: is (i32) -> (), want (i32, i32) -> (i64)"},
-		"unknown import":   {imports("env", "abort", "i:"), nil, "import env.abort: unknown, there are only sluice1 and wasi_snapshot_preview1"},
-		"unknown function": {imports("sluice1", "emit", "i:"), nil, "import sluice1.emit: there is no such function"},
-		"wrong import":     {imports("sluice1", "log", "iF:I"), nil, "import sluice1.log: is (i32, f64) -> (i64), want (i32, i32, i32) -> ()"},
-		"too much memory":  {plain(process), func(c *Config) { c.Memory = 65536 }, "the module begins with 256 KiB, its limit is 64 KiB"},
-		"sha256":           {plain(process), func(c *Config) { c.SHA256 = strings.Repeat("00", 32) }, "want 0000"},
-		"config":           {plain(process), func(c *Config) { c.OnFault = "" }, `on_fault: ""`},
-		"trap in start":    {plain(start(asm.Op(asm.Unreachable))), nil, "instantiate: "},
-		"endless start":    {plain(start(asm.Loop(asm.Br(0)))), nil, "instantiate: "},
+		"text":                      {[]byte("hello"), nil, "not a WebAssembly module"},
+		"component":                 {[]byte("\x00asm\x0d\x00\x01\x00"), nil, "build for wasm32-unknown-unknown"},
+		"damaged":                   {[]byte("\x00asm\x01\x00\x00\x00\x01\x01"), nil, "sections: byte 0xa: ends too early"},
+		"invalid":                   {plain(func(g *guest) { g.Func(abi.ExportProcess, nil, nil, 0, asm.Op(asm.Drop)) }), nil, "compile: "},
+		"other ABI":                 {new(asm.Module).Bytes(), nil, "export sluice_abi_1: missing: not a module for ABI 1"},
+		"no memory":                 {new(asm.Module).Bytes(), nil, "export memory: missing"},
+		"no process":                {plain(func(*guest) {}), nil, "export sluice_process: missing, want (i32, i32) -> (i64)"},
+		"wrong process":             {plain(func(g *guest) { g.Func(abi.ExportProcess, []byte{asm.I32}, nil, 0) }), nil, "export sluice_process: is (i32) -> (), want (i32, i32) -> (i64)"},
+		"unknown import":            {imports("env", "abort", "i:"), nil, "import env.abort: unknown, there are only sluice1 and wasi_snapshot_preview1"},
+		"unknown function":          {imports("sluice1", "emit", "i:"), nil, "import sluice1.emit: there is no such function"},
+		"wrong import":              {imports("sluice1", "log", "iF:I"), nil, "import sluice1.log: is (i32, f64) -> (i64), want (i32, i32, i32) -> ()"},
+		"too much memory":           {plain(process), func(c *Config) { c.Memory = 65536 }, "the module begins with 256 KiB, its limit is 64 KiB"},
+		"sha256":                    {plain(process), func(c *Config) { c.SHA256 = strings.Repeat("00", 32) }, "want 0000"},
+		"config":                    {plain(process), func(c *Config) { c.OnFault = "" }, `on_fault: ""`},
+		"trap in start":             {plain(start(asm.Op(asm.Unreachable))), nil, "instantiate: "},
+		"endless start":             {plain(start(asm.Loop(asm.Br(0)))), nil, "instantiate: "},
+		"work of the host in start": {hostInStart("random_get", "ii:i", asm.Int(bufferAt), asm.Int(3<<16)), nil, "budget used up"},
+		"many vectors in start":     {hostInStart("fd_write", "iiii:i", asm.Int(1), asm.Int(bufferAt), asm.Int(maxVectors), asm.Int(0)), nil, "budget used up"},
 		"trap in init": {plain(func(g *guest) {
 			process(g)
 			g.Func(abi.ExportInit, []byte{asm.I32}, []byte{asm.I32}, 0, asm.Op(asm.Unreachable))
@@ -143,6 +145,19 @@ func TestRefusedModules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hostInStart is a guest whose start section calls a function of WASI a hundred thousand times: few turns of a loop, much work for the host.
+func hostInStart(name, signature string, args ...[]byte) []byte {
+	g := newGuest("version = \"1\"")
+	f := hostFunction{signature: signature}
+	params, results := f.types()
+	call := asm.Call(g.Import("wasi_snapshot_preview1", name, params, results))
+	g.process(pass)
+	g.Start(g.Func("", nil, nil, 1, asm.Int(100_000), asm.Op(0x21, 0), asm.Loop( // 0x21 = local.set
+		asm.Code(args...), call, asm.Op(asm.Drop), asm.Get(0), asm.Int(1), asm.Op(asm.I32Sub), asm.Op(0x22, 0), asm.BrIf(0),
+	)))
+	return g.bytes()
 }
 
 // buffer is a guest whose input buffer is at an address.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 
@@ -58,8 +59,11 @@ func (m *Module) Stateful() bool { return m.manifest.State == abi.StateExplicit 
 // Tallies is what the module counted and observed so far.
 func (m *Module) Tallies() map[string]Tally { return m.counts.copy() }
 
-// Close ends all instances. Those in use end when they are given back.
+// Close ends all instances. Those in use end when they are given back; with the last of them goes the native code.
 func (m *Module) Close() { m.pool.close() }
+
+// free gives up the native code, which modules loaded from the same bytes share. No instance may be running: wazero finds its way out of a trap by it.
+func (m *Module) free() { _ = m.compiled.Close(context.Background()) } // has nothing that could fail
 
 // reason is the name of a DROP's number.
 func (m *Module) reason(n uint16) string {

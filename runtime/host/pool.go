@@ -14,6 +14,7 @@ import (
 type pool struct {
 	tokens chan struct{} // one for each instance that may be in use
 	make   func() (*instance, error)
+	ended  func() // called once, when the pool is closed and its last instance has ended
 
 	mu     sync.Mutex
 	idle   []*instance // guarded by mu; least recently used first
@@ -21,8 +22,8 @@ type pool struct {
 	closed bool        // guarded by mu
 }
 
-func newPool(most int, fresh func() (*instance, error)) *pool {
-	p := &pool{tokens: make(chan struct{}, most), make: fresh}
+func newPool(most int, fresh func() (*instance, error), ended func()) *pool {
+	p := &pool{tokens: make(chan struct{}, most), make: fresh, ended: ended}
 	for range most {
 		p.tokens <- struct{}{}
 	}
@@ -108,7 +109,11 @@ func (p *pool) put(in *instance, o owner) {
 func (p *pool) gone() {
 	p.mu.Lock()
 	p.alive--
+	last := p.closed && p.alive == 0
 	p.mu.Unlock()
+	if last {
+		p.ended()
+	}
 }
 
 // end closes an instance that was taken and must not serve again.
@@ -146,13 +151,22 @@ func (p *pool) discard(o owner) {
 	}
 }
 
+// close ends the idle instances; those in use end when they are given back. A second call does nothing.
 func (p *pool) close() {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
 	old := p.idle
 	p.idle, p.closed = nil, true
 	p.alive -= len(old)
+	last := p.alive == 0
 	p.mu.Unlock()
 	for _, in := range old {
 		in.close()
+	}
+	if last {
+		p.ended()
 	}
 }

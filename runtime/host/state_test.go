@@ -11,6 +11,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/abi"
 	"github.com/sluicebridge/sluice/runtime/host/asm"
+	"github.com/tetratelabs/wazero"
 )
 
 // counter makes a stateful guest that counts the records of a stream and runs code for the one at time 1.
@@ -166,6 +167,45 @@ func TestPoolWaitsAndEnds(t *testing.T) {
 	}
 	if _, _, err := m.pool.take(context.Background(), owner{}); !errors.Is(err, bridge.ErrClosed) {
 		t.Errorf("got %v, want closed", err)
+	}
+}
+
+// released counts how often a module's native code was given up.
+type released struct {
+	wazero.CompiledModule
+	times int
+}
+
+func (r *released) Close(ctx context.Context) error {
+	r.times++
+	return r.CompiledModule.Close(ctx)
+}
+
+// TestNativeCodeGoesWithTheLastInstance: a reload must not leave the old module's code behind, nor take it from an instance that still runs (rule 19).
+func TestNativeCodeGoesWithTheLastInstance(t *testing.T) {
+	for _, inUse := range []bool{false, true} {
+		b := newBench(t)
+		m := b.load(t, "a", answers(newGuest("version = \"1\"")).bytes(), testConfig())
+		code := &released{CompiledModule: m.compiled}
+		m.compiled = code
+		in, _, err := m.pool.take(context.Background(), owner{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !inUse {
+			m.pool.put(in, owner{})
+		}
+		m.Close()
+		m.Close()
+		if inUse {
+			if code.times != 0 {
+				t.Error("the code of an instance in use was given up")
+			}
+			m.pool.end(in)
+		}
+		if code.times != 1 {
+			t.Errorf("in use %v: the code was given up %d times, want once", inUse, code.times)
+		}
 	}
 }
 

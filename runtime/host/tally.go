@@ -25,11 +25,12 @@ type tallies struct {
 }
 
 func (t *tallies) add(name []byte, v float64, observed bool) {
+	name = name[:min(len(name), maxTallyName)]
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := t.byName[string(name)]
 	if one == nil {
-		one = t.make(string(name[:min(len(name), maxTallyName)]))
+		one = t.make(string(name))
 	}
 	if one.N == 0 || v < one.Low {
 		one.Low = v

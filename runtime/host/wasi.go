@@ -123,6 +123,7 @@ func wasiWrite(in *instance, memory api.Memory, stack []uint64) {
 		return
 	}
 	vectors := view(memory, "fd_write", stack[1], 8*uint64(uint32(stack[2])))
+	in.charge(int64(len(vectors)))
 	written := uint32(0)
 	for ; len(vectors) > 0; vectors = vectors[8:] {
 		ptr, n := binary.LittleEndian.Uint32(vectors), binary.LittleEndian.Uint32(vectors[4:])
@@ -142,6 +143,7 @@ func wasiPoll(in *instance, memory api.Memory, stack []uint64) {
 		stack[0] = wasiInvalid
 		return
 	}
+	in.charge(int64(n) << 3)
 	subscriptions, events := view(memory, "poll_oneoff", stack[0], 48*n), view(memory, "poll_oneoff", stack[1], 32*n)
 	wait := uint64(1) << 62
 	for i := range n {
@@ -174,6 +176,7 @@ func (in *instance) write(b []byte) {
 			continue
 		}
 		if len(in.line) > 0 {
+			in.charge(callCost)
 			in.say(abi.LevelInfo, in.line)
 		}
 		in.line = in.line[:0]
