@@ -62,7 +62,7 @@ func (s *settings) readTimes(config sluice.JSON) error {
 		}
 		*time.into = us
 	}
-	if s.window < parts {
+	if s.window < 1000 {
 		return errors.New("window: too short, want 1ms or more")
 	}
 	if s.gap == 0 {
@@ -70,6 +70,9 @@ func (s *settings) readTimes(config sluice.JSON) error {
 	}
 	return nil
 }
+
+// width of a piece of the window, microseconds.
+func (s *settings) width() int64 { return s.window / parts }
 
 func (s *settings) inBand(speed float64) bool {
 	return speed > 0 && speed >= s.low && (s.high == 0 || speed <= s.high)
@@ -81,7 +84,7 @@ const parts = 32
 
 // piece is what is known of the records of one 32nd of the window.
 type piece struct {
-	number         int64 // time / width
+	number         int64 // time / settings.width
 	low, high, sum float64
 	count          uint64
 }
@@ -112,7 +115,7 @@ func (h *history) judge(s *settings, time int64, speed float64, present bool) ui
 		h.began = time
 	}
 	h.last = time
-	h.add(time/(s.window/parts), time-s.window, s.window/parts, speed)
+	h.add(time/s.width(), time-s.window, s.width(), speed)
 	switch {
 	case h.spread() > s.tolerance:
 		h.steady = 0
@@ -177,18 +180,20 @@ func (h *history) spread() float64 {
 
 // A state, little-endian:
 //
-//	 0       8        16      24            64
-//	+-------+--------+-------+-------------+-----
-//	| began | steady | last  | piece 0     | ...      piece: number, low, high, sum, count: 8 bytes each
-//	+-------+--------+-------+-------------+-----
+//	 0       8       16       24      32            72
+//	+-------+-------+--------+-------+-------------+-----
+//	| width | began | steady | last  | piece 0     | ...      piece: number, low, high, sum, count: 8 bytes each
+//	+-------+-------+--------+-------+-------------+-----
+//
+// The manifest's state_version goes up with the layout.
 const (
-	stateHead = 24
+	stateHead = 32
 	pieceSize = 40
 	maxPieces = parts + 2 // the window's own and the one it ends in, where the width was rounded down
 )
 
-func (h *history) save(dst []byte) []byte {
-	for _, v := range [...]int64{h.began, h.steady, h.last} {
+func (h *history) save(dst []byte, width int64) []byte {
+	for _, v := range [...]int64{width, h.began, h.steady, h.last} {
 		dst = sluice.AppendUint64(dst, uint64(v))
 	}
 	for _, p := range h.pieces {
@@ -201,17 +206,22 @@ func (h *history) save(dst []byte) []byte {
 	return dst
 }
 
-func (h *history) load(state []byte) error {
+// load goes on from a saved state. One of another window begins anew: its pieces are numbered by a width that is not this one's, and a changed
+// configuration must not be able to stop a stream.
+func (h *history) load(state []byte, width int64) error {
 	*h = history{pieces: h.pieces[:0]}
 	if len(state) == 0 {
 		return nil
 	}
 	n := (len(state) - stateHead) / pieceSize
-	if len(state) < stateHead || (len(state)-stateHead)%pieceSize != 0 || n > 2*maxPieces {
+	if len(state) < stateHead || (len(state)-stateHead)%pieceSize != 0 || n > maxPieces {
 		return errors.New("a state of another layout")
 	}
 	at := func(i int) uint64 { return sluice.Uint64(state[i:]) }
-	h.began, h.steady, h.last = int64(at(0)), int64(at(8)), int64(at(16))
+	if int64(at(0)) != width {
+		return nil
+	}
+	h.began, h.steady, h.last = int64(at(8)), int64(at(16)), int64(at(24))
 	for i := stateHead; i < len(state); i += pieceSize {
 		h.pieces = append(h.pieces, piece{
 			number: int64(at(i)), low: math.Float64frombits(at(i + 8)), high: math.Float64frombits(at(i + 16)),

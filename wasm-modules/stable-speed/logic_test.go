@@ -106,12 +106,12 @@ func TestStateGoesOn(t *testing.T) {
 	var whole, parted history
 	for i := range 5000 {
 		at := float64(i) / 100
-		saved := parted.save(nil)
+		saved := parted.save(nil, s.width())
 		if len(saved) > stateHead+maxPieces*pieceSize {
 			t.Fatalf("state of %d bytes, want at most %d", len(saved), stateHead+maxPieces*pieceSize)
 		}
 		parted = history{}
-		if err := parted.load(saved); err != nil {
+		if err := parted.load(saved, s.width()); err != nil {
 			t.Fatal(err)
 		}
 		time, v := start+int64(at*1e6), speed(at)
@@ -121,15 +121,37 @@ func TestStateGoesOn(t *testing.T) {
 	}
 }
 
+// A state of another window is begun anew, whether the window grew or shrank, and whatever comes of it can be loaded again.
+func TestStateOfAnotherWindow(t *testing.T) {
+	for _, c := range []struct{ name, before, after string }{
+		{"grown", "1s", "10s"}, {"shrunk", "10s", "1s"}, {"by a little", "10s", "10001ms"}, {"shortest", "10s", "1ms"}, {"longest", "1ms", "24h"},
+	} {
+		before, after := configured(t, `{"window":"`+c.before+`"}`), configured(t, `{"window":"`+c.after+`"}`)
+		var h history
+		for i := range int64(200) {
+			h.judge(&before, start+i*50_000, 1500, true)
+		}
+		if err := h.load(h.save(nil, before.width()), after.width()); err != nil || h.began != 0 || len(h.pieces) > 0 {
+			t.Fatalf("%s: %v, began %d with %d pieces, want a fresh history", c.name, err, h.began, len(h.pieces))
+		}
+		for i := range int64(2000) {
+			h.judge(&after, start+10_000_000+i*max(after.width()/3, 1), 1500, true)
+			if err := h.load(h.save(nil, after.width()), after.width()); err != nil {
+				t.Fatalf("%s: after record %d its own state is refused: %v", c.name, i, err)
+			}
+		}
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	var h history
-	for _, n := range []int{1, 23, 25, stateHead + 1, stateHead + 100*pieceSize} {
-		if err := h.load(make([]byte, n)); err == nil {
+	for _, n := range []int{1, stateHead - 1, stateHead + 1, stateHead + (maxPieces+1)*pieceSize} {
+		if err := h.load(make([]byte, n), 1); err == nil {
 			t.Errorf("state of %d bytes was taken", n)
 		}
 	}
 	h.began = 7
-	if err := h.load(nil); err != nil || h.began != 0 {
+	if err := h.load(nil, 1); err != nil || h.began != 0 {
 		t.Errorf("empty state: %v and began %d, want a fresh history", err, h.began)
 	}
 }
@@ -137,7 +159,7 @@ func TestLoadRefuses(t *testing.T) {
 func TestSettingsRefuse(t *testing.T) {
 	for _, c := range []struct{ config, want string }{
 		{`{"min":-1}`, "min: -1"}, {`{"max":"x"}`, `max: "x"`}, {`{"min":10,"max":5}`, "max: below min"}, {`{"tolerance":true}`, "tolerance: true"},
-		{`{"window":"10"}`, "window: duration"}, {`{"hold":5}`, "hold: duration"}, {`{"gap":"-1s"}`, "gap: duration"}, {`{"window":"10us"}`, "window: too short"},
+		{`{"window":"10"}`, "window: duration"}, {`{"hold":5}`, "hold: duration"}, {`{"gap":"-1s"}`, "gap: duration"}, {`{"window":"999us"}`, "window: too short"},
 	} {
 		j, err := sluice.ParseJSON([]byte(c.config))
 		if err != nil {

@@ -53,6 +53,6 @@ func (f *filter) speed(r sluice.Record) (float64, bool) {
 	return sluice.Float(sluice.Label(f.settings.label, f.buf))
 }
 
-func (f *filter) Save(dst []byte) []byte { return f.history.save(dst) }
+func (f *filter) Save(dst []byte) []byte { return f.history.save(dst, f.settings.width()) }
 
-func (f *filter) Load(state []byte) error { return f.history.load(state) }
+func (f *filter) Load(state []byte) error { return f.history.load(state, f.settings.width()) }

@@ -8,7 +8,7 @@ about = "lets pass what was recorded while the machine ran at a stable speed"
 labels = ["rpm", "prod_speed", "speed"]
 payload = "pull"
 state = "explicit"
-state_version = 1
+state_version = 2
 reasons = ["missing-label", "out-of-band", "unsteady", "settling"]
 
 [[config]]
