@@ -85,13 +85,14 @@ type Pipeline struct {
 
 // Module is what a module's calls cost and how often they failed.
 type Module struct {
-	Name    string           `json:"name"`
-	SHA256  string           `json:"sha256"`
-	Calls   Latency          `json:"calls"`   // (counted) of a sample
-	Fuel    int64            `json:"fuel"`    // (counted)
-	Traps   int64            `json:"traps"`   // (counted)
-	Drops   map[string]int64 `json:"drops"`   // (counted) records dropped, by reason
-	Tallies map[string]Tally `json:"tallies"` // what the module itself counts
+	Name      string           `json:"name"`
+	SHA256    string           `json:"sha256"`
+	Calls     Latency          `json:"calls"`                // (counted) of a sample
+	Fuel      int64            `json:"fuel"`                 // (counted)
+	Traps     int64            `json:"traps"`                // (counted)
+	Drops     map[string]int64 `json:"drops"`                // (counted) records dropped, by reason
+	Tallies   map[string]Tally `json:"tallies"`              // what the module itself counts
+	LastError string           `json:"last_error,omitempty"` // why a stream waits because of it
 }
 
 // Tally is what a module counted, or observed, under a name of its own.

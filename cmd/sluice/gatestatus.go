@@ -33,10 +33,11 @@ func (g *gate) Status() admin.Status {
 	}
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		tallies := make(map[string]admin.Tally)
-		for what, t := range modules[name].Tallies() {
+		m := modules[name]
+		for what, t := range m.Tallies() {
 			tallies[what] = admin.Tally(t)
 		}
-		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: modules[name].SHA256(), Tallies: tallies})
+		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: m.SHA256(), Tallies: tallies, LastError: m.LastError()})
 	}
 	s.Inputs = g.inputStatus()
 	for _, r := range g.remotes {

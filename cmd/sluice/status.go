@@ -88,10 +88,10 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.GapsOpen, cmp.Or(in.LastError, "-"))
 	}
 	if len(s.Modules) > 0 {
-		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256")
+		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256\tLAST ERROR")
 	}
 	for _, m := range s.Modules {
-		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256)
+		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
 	return w.Flush()
 }

@@ -23,6 +23,7 @@ type Config struct {
 	Output      bridge.Size     `toml:"output"`       // most bytes a module may answer to one record. Default 4MiB
 	Instances   int             `toml:"instances"`    // most instances alive at once. Default 16
 	OnFault     string          `toml:"on_fault"`     // park | hold | pass | drop: a record that fails twice. Default park
+	OnState     string          `toml:"on_state"`     // hold | anew: a stream whose committed state the module refuses. Default hold
 	Shadow      bool            `toml:"shadow"`       // reserved: run beside the live module
 	Trust       string          `toml:"trust"`        // reserved: public key file
 	Config      map[string]any  `toml:"config"`       // handed to the module as JSON
@@ -36,10 +37,16 @@ const (
 	FaultDrop = "drop" // count it and forget it
 )
 
+// Values of Config.OnState.
+const (
+	StateHold = "hold" // ask for the batch again, until someone brings back a module that takes the state
+	StateAnew = "anew" // give the state up, with what was absorbed into it
+)
+
 // Default is a module's config where nothing is set.
 func Default() Config {
 	return Config{
-		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark,
+		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark, OnState: StateHold,
 	}
 }
 
@@ -65,5 +72,6 @@ func (c *Config) Validate() error {
 	check(c.Instances >= 1 && c.Instances <= 1024, "instances: %d, want 1..1024", c.Instances)
 	faults := []string{FaultPark, FaultHold, FaultPass, FaultDrop}
 	check(slices.Contains(faults, c.OnFault), "on_fault: %q, want %s", c.OnFault, strings.Join(faults, ", "))
+	check(c.OnState == StateHold || c.OnState == StateAnew, "on_state: %q, want %s, %s", c.OnState, StateHold, StateAnew)
 	return errors.Join(errs...)
 }

@@ -48,8 +48,8 @@ func TestConfigValidate(t *testing.T) {
 		}
 	}
 	cfg := Config{}
-	if n := strings.Count(cfg.Validate().Error(), "\n"); n != 5 {
-		t.Errorf("an empty config has %d faults, want all 6:\n%v", n+1, cfg.Validate())
+	if n := strings.Count(cfg.Validate().Error(), "\n"); n != 6 {
+		t.Errorf("an empty config has %d faults, want all 7:\n%v", n+1, cfg.Validate())
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"github.com/sluicebridge/sluice/runtime/abi"
 	"github.com/tetratelabs/wazero"
@@ -29,8 +32,12 @@ type Module struct {
 
 	counts tallies
 	lines  limiter
+	held   atomic.Pointer[held]
 	pool   *pool
 }
+
+// held is a stream that waits because of a module.
+type held struct{ stream, why string }
 
 // Info is what a person wants to know about a module.
 type Info struct {
@@ -58,6 +65,37 @@ func (m *Module) Stateful() bool { return m.manifest.State == abi.StateExplicit 
 
 // Tallies is what the module counted and observed so far.
 func (m *Module) Tallies() map[string]Tally { return m.counts.copy() }
+
+// LastError is why a stream waits for someone to repair the module; empty where none does. Of several streams it is the one that tried last.
+func (m *Module) LastError() string {
+	if h := m.held.Load(); h != nil {
+		return h.stream + ": " + h.why
+	}
+	return ""
+}
+
+// waits notes that a stream cannot go on (rule 20 of INVARIANTS.md).
+func (m *Module) waits(stream string, why error) {
+	m.held.Store(&held{stream, why.Error()})
+	m.say(slog.LevelError, "stream waits: a module fails, and no record is to be given up for it", stream, why)
+}
+
+// goesOn notes that a stream does not wait any more.
+func (m *Module) goesOn(stream string) {
+	if h := m.held.Load(); h != nil && h.stream == stream {
+		m.held.CompareAndSwap(h, nil) // else another has begun to wait
+	}
+}
+
+// say logs what a person should look at, in the module's share of lines.
+func (m *Module) say(level slog.Level, text, stream string, why error) {
+	if m.rt.log == nil {
+		return
+	}
+	if kept, ok := m.lines.allow(time.Now()); ok {
+		m.rt.log.Log(context.Background(), level, text, "module", m.name, "stream", stream, "err", why, "lines_held_back", kept)
+	}
+}
 
 // Close ends all instances. Those in use end when they are given back; with the last of them goes the native code.
 func (m *Module) Close() { m.pool.close() }

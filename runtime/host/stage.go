@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -25,6 +26,7 @@ type stage struct {
 	tries   int   // faults that are no single record's: of load, flush and save
 	from    int32 // record whose outputs begin at first
 	first   int
+	anew    bool           // the committed state was refused and is given up
 	texts   map[int]string // of items that are given up or set aside, by their index
 }
 
@@ -53,6 +55,7 @@ func (r *run) pass(ctx context.Context, l *link) error {
 		return err
 	}
 	l.pool.put(s.in, s.owner)
+	l.goesOn(r.stream)
 	s.settle()
 	clear(r.items)
 	r.items, r.next = r.next, r.items[:0]
@@ -111,10 +114,16 @@ func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 // blame notes a fault; it fails where the batch has to wait for someone.
 func (s *stage) blame(at int, f *fault) error {
 	if at == len(s.items) {
-		if s.tries++; s.tries >= triesPerRecord {
-			return retry(f)
+		if s.tries++; s.tries < triesPerRecord {
+			return nil
 		}
-		return nil
+		if !s.loaded && !s.anew && s.cfg.OnState == StateAnew {
+			s.anew, s.tries = true, 0
+			s.say(slog.LevelWarn, "module begins anew: it refuses its state", s.stream, f)
+			return nil
+		}
+		s.waits(s.stream, f)
+		return retry(f)
 	}
 	it := &s.items[at]
 	if it.tries++; it.tries < triesPerRecord {
@@ -122,6 +131,7 @@ func (s *stage) blame(at int, f *fault) error {
 	}
 	s.note(at, f.Error())
 	if s.cfg.OnFault == FaultHold {
+		s.waits(s.stream, f)
 		return retry(f)
 	}
 	return nil
@@ -154,7 +164,7 @@ func (s *stage) load() error {
 		return nil
 	}
 	var state bridge.State
-	if states := s.chain.states; states != nil {
+	if states := s.chain.states; states != nil && !s.anew {
 		st, found, err := states.State(s.chain.pipeline, s.stream, s.name)
 		if err != nil {
 			return fmt.Errorf("committed state: %w", err)
@@ -167,6 +177,9 @@ func (s *stage) load() error {
 		}
 	}
 	if err := s.in.restore(state.Bytes); err != nil {
+		if f, failed := err.(*fault); failed && len(state.Bytes) > 0 {
+			f.err = fmt.Errorf("%w (a state of %d bytes that module %s wrote)", f.err, len(state.Bytes), state.SHA256)
+		}
 		return err
 	}
 	s.loaded = true

@@ -128,6 +128,52 @@ func TestStateOfAnotherVersion(t *testing.T) {
 	}
 }
 
+// TestRefusedState: a stream whose state the module refuses waits, loudly, until the module is repaired or the state may be given up (rule 20).
+func TestRefusedState(t *testing.T) {
+	for _, c := range []struct {
+		name, onState string
+		goesOn        bool
+	}{{"held", StateHold, false}, {"given up", StateAnew, true}} {
+		b := newBench(t)
+		g := newGuest(`state = "explicit"`)
+		g.Data(stateAt+8, []byte("not mine\x00"))
+		g.Func(abi.ExportSave, nil, []byte{asm.I64}, 0, asm.Int64(abi.LongAnswer(stateAt, 4)))
+		g.Func(abi.ExportLoad, []byte{asm.I32}, []byte{asm.I32}, 0, asm.Get(0), asm.If(asm.Int(stateAt+8), asm.Op(asm.Return)), asm.Int(0))
+		g.process(count, pass)
+		old := bridge.State{Module: "a", SHA256: "c0ffee", Bytes: []byte{9, 0, 0, 0}}
+		states := &memoryStates{states: map[string]bridge.State{"b/e a": old}}
+		cfg := testConfig()
+		cfg.OnState = c.onState
+		chain := b.chain(t, cfg, states, nil, g)
+		var out bridge.Results
+		err := chain.Apply(context.Background(), "b/e", records(2), &out)
+		said := chain.links[0].LastError()
+		const why = "refused: not mine (a state of 4 bytes that module c0ffee wrote)"
+		if !strings.Contains(b.logs.String(), why) {
+			t.Errorf("%s: nothing was said about it:\n%s", c.name, b.logs)
+		}
+		if c.goesOn {
+			states.commit("b/e", &out)
+			if got := states.counter("b/e", "a"); err != nil || said != "" || got != 2 {
+				t.Errorf("%s: %v, error %q, counted %d, want 2", c.name, err, said, got)
+			}
+			continue
+		}
+		if !errors.Is(err, bridge.ErrRetry) || !strings.HasPrefix(said, "b/e: ") || !strings.Contains(said, why) {
+			t.Errorf("%s: %v and last error %q, want %q", c.name, err, said, why)
+		}
+		apply(t, chain, "b/other", records(1))
+		if chain.links[0].LastError() == "" {
+			t.Errorf("%s: forgotten when another stream went on", c.name)
+		}
+		delete(states.states, "b/e a")
+		apply(t, chain, "b/e", records(1))
+		if said := chain.links[0].LastError(); said != "" {
+			t.Errorf("%s: still said when the stream went on: %s", c.name, said)
+		}
+	}
+}
+
 type brokenStates struct{}
 
 func (brokenStates) State(string, string, string) (bridge.State, bool, error) {
