@@ -34,6 +34,7 @@ type tally struct {
 	records   int
 	oversized int   // of them, those over max_record
 	first     int64 // time of the first
+	last      int64 // time of the last that is not in the future; 0 where there is none
 }
 
 func (t *tally) add(items []item, maxRecord int64) {
@@ -41,7 +42,11 @@ func (t *tally) add(items []item, maxRecord int64) {
 		t.first = items[0].time
 	}
 	t.records += len(items)
+	now := time.Now().UnixMicro()
 	for i := range items {
+		if items[i].time <= now {
+			t.last = items[i].time
+		}
 		if items[i].size > maxRecord {
 			t.oversized++
 		}

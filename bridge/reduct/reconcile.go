@@ -172,12 +172,13 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 		if err != nil {
 			return fmt.Errorf("source.since: %w", err)
 		}
+		now := time.Now().UnixMicro()
 		mark, marked := r.mind.Marks.Reconciled(stream)
-		if marked && has.oldest > mark+1 {
-			if err := r.overtaken(ctx, stream, mark+1, has.oldest-1); err != nil {
+		if oldest := min(has.oldest, now); marked && oldest > mark+1 {
+			if err := r.overtaken(ctx, stream, mark+1, oldest-1); err != nil {
 				return err
 			}
-			mark = has.oldest - 1
+			mark = oldest - 1
 		}
 		if marked {
 			from = max(from, mark+1-time.Duration(r.cfg.Overlap).Microseconds())
@@ -187,8 +188,9 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 			newest, _ := r.mind.Marks.Newest(stream)
 			upTo = min(upTo, max(newest, c.ahead))
 		}
+		var found tally
 		if from <= upTo {
-			if _, err := r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
+			if found, err = r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
 				return err
 			}
 		}
@@ -198,7 +200,10 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 			}
 		}
 		c.ahead, c.known = has.latest, true
-		if marked && upTo <= mark {
+		if upTo > now { // a clock ran ahead: a mark that followed it would keep everything until then from being compared
+			upTo = found.last
+		}
+		if upTo <= mark {
 			return nil
 		}
 		return r.mind.Marks.SetReconciled(ctx, stream, upTo)
@@ -213,10 +218,11 @@ func (r *Reconciler) passedBy(ctx context.Context, t *task, entry, stream string
 		return mark, err
 	}
 	for _, e := range entries {
-		if e.Name != entry || e.OldestRecord <= mark+1 {
+		oldest := min(e.OldestRecord, time.Now().UnixMicro())
+		if e.Name != entry || oldest <= mark+1 {
 			continue
 		}
-		end := min(upTo, e.OldestRecord-1)
+		end := min(upTo, oldest-1)
 		return end, r.overtaken(ctx, stream, mark+1, end)
 	}
 	return mark, nil

@@ -152,6 +152,7 @@ func (r *Reconciler) settle(ctx context.Context, j *job) (late bool, err error) 
 			return fmt.Errorf("source.since: %w", err)
 		}
 		newest, seen := r.mind.Marks.Newest(j.stream)
+		seen = seen && newest <= j.began.UnixMicro() // a record from the future says nothing of those before it
 		if seen {
 			from = max(from, newest+1)
 		}
