@@ -58,7 +58,7 @@ type Reconciler struct {
 // course is what a Reconciler knows of one stream.
 type course struct {
 	lock    chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
-	settled time.Time     // when the last settling that succeeded began; guarded by Reconciler.mu
+	settled time.Time     // since of the last settling that succeeded; guarded by Reconciler.mu
 	noted   time.Time     // when a gap was noted last; guarded by Reconciler.mu
 	job     *job          // the settling that waits or runs; guarded by Reconciler.mu
 	ahead   int64         // newest record the source had at the pass before; guarded by lock

@@ -13,7 +13,8 @@ import (
 // about to deliver.
 type job struct {
 	stream string
-	times  []int64 // ascending
+	times  []int64   // ascending
+	since  time.Time // a connection accepted later is not served: its sender may have forgotten times as well
 	done   chan struct{}
 	began  time.Time // set before done is closed, as err
 	err    error
@@ -37,7 +38,7 @@ func (r *Reconciler) Settle(ctx context.Context, stream string, since time.Time,
 		if j.err != nil {
 			return j.err
 		}
-		if j.began.After(r.since(c, since)) {
+		if !j.since.Before(r.since(c, since)) {
 			return c.take(ctx, stream)
 		}
 	}
@@ -73,13 +74,13 @@ func (r *Reconciler) join(c *course, stream string, since time.Time, times []int
 	if c.noted.After(since) {
 		since = c.noted
 	}
-	if c.settled.After(since) {
+	if !c.settled.Before(since) {
 		return nil
 	}
 	if c.job != nil {
-		return c.job // once it has ended, the caller sees whether it began late enough
+		return c.job // once it has ended, the caller sees whether it is late enough
 	}
-	j := &job{stream: stream, times: slices.Clone(times), done: make(chan struct{})}
+	j := &job{stream: stream, since: since, times: slices.Clone(times), done: make(chan struct{})}
 	select {
 	case r.jobs <- j:
 		c.job = j
@@ -122,7 +123,7 @@ func (r *Reconciler) settleJob(ctx context.Context, j *job) {
 	c.job = nil
 	// A batch of old records says nothing of what was forgotten beyond it: it may pass, but the next one waits again.
 	if err == nil && !late {
-		c.settled = j.began
+		c.settled = j.since
 	}
 	r.mu.Unlock()
 	j.err = err

@@ -189,6 +189,27 @@ func TestSettleBeganBefore(t *testing.T) {
 	}
 }
 
+// A settling leaves its caller's batch out. Where that caller's connection breaks, the next one's sender has forgotten the batch, so that a
+// settling that waited since before does not serve it.
+func TestSettleJoined(t *testing.T) {
+	r := newRig(t, nil)
+	r.edge.fill("e", 1, 10)
+	r.pass(t)
+	r.edge.fill("e", 11, 30)
+	gone, cancel := context.WithCancel(t.Context())
+	first := time.Now()
+	cancel()
+	if err := r.Settle(gone, "dst/e", first, upTo(11, 20)); !errors.Is(err, bridge.ErrRetry) { // waits for a settler
+		t.Fatalf("settle: got %v, want ErrRetry", err)
+	}
+	r.settlers(t)
+	if err := r.Settle(t.Context(), "dst/e", first.Add(1), upTo(21, 30)); err != nil {
+		t.Fatalf("settle: got %v, want nil", err)
+	}
+	r.Release("dst/e")
+	wantTimes(t, r.intake, "dst/e", upTo(1, 20))
+}
+
 // Without Run nothing is settled, and nothing hangs.
 func TestSettleEnds(t *testing.T) {
 	r := newRig(t, nil)
