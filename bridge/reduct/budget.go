@@ -10,6 +10,8 @@ var errNoMemory = errors.New("no memory for the body within the hold")
 
 // budget bounds the payload bytes of all requests in progress.
 type budget struct {
+	largest int64 // size of a buffer that is kept for reuse
+
 	mu    sync.Mutex
 	free  int64         // guarded by mu
 	freed chan struct{} // guarded by mu; closed and replaced when bytes come back
@@ -19,7 +21,11 @@ type budget struct {
 // leaseSizes are the buffer sizes that are kept for reuse; a larger buffer is made to measure and dropped.
 var leaseSizes = [...]int{64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20}
 
-func newBudget(bytes int64) *budget { return &budget{free: bytes, freed: make(chan struct{})} }
+// newBudget bounds the buffers for reuse as well. A body may take half of all bytes, beside the buffer that it outgrew: rounded up to a size
+// that is kept, it might need more than there is, and never be taken.
+func newBudget(bytes int64) *budget {
+	return &budget{largest: bytes / 8, free: bytes, freed: make(chan struct{})}
+}
 
 // acquire takes n bytes, waiting until ctx ends. Two requests that wait for each other's bytes are parted by their deadlines.
 func (b *budget) acquire(ctx context.Context, n int64) error {
@@ -82,7 +88,7 @@ func (l *lease) grow(ctx context.Context, want int) error {
 // next picks the smallest size that is larger than what there is; past the last, exactly want.
 func (l *lease) next(want int) (class, size int) {
 	for class, size := range leaseSizes {
-		if size > cap(l.buf) {
+		if size > cap(l.buf) && int64(size) <= l.budget.largest {
 			return class, size
 		}
 	}

@@ -111,6 +111,20 @@ func TestMemoryBudget(t *testing.T) {
 	}
 }
 
+// The largest body that the configuration allows is taken, also where it ends just past a size that is kept for reuse.
+func TestMemoryLargestBody(t *testing.T) {
+	cfg := testConfig()
+	cfg.MaxRecord, cfg.MaxBody, cfg.MaxMemory = 4<<20, 6<<20, 12<<20
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, rest := range []int{100, 2 << 20} {
+		s := serve(t, cfg, nil)
+		body := strings.Repeat("x", 4<<20) + strings.Repeat("y", rest)
+		want(t, s.send(batchOf(body, fmt.Sprintf("x-reduct-time-1: %d,a", 4<<20), fmt.Sprintf("x-reduct-time-2: %d,a", rest))), 200)
+	}
+}
+
 // A header section over max_header, and what is not HTTP at all: never a status that makes a sender forget.
 func TestUnreadable(t *testing.T) {
 	cfg := testConfig()
