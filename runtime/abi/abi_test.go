@@ -129,6 +129,25 @@ func TestRecordTooLargeForItsFormat(t *testing.T) {
 	}
 }
 
+// TestNameTooLongForItsFormat: lengths of names have 16 bits. One that needs more must not be written as a shorter one.
+func TestNameTooLongForItsFormat(t *testing.T) {
+	var b Builder
+	for _, n := range []int{MaxLabel, MaxLabel + 1, 1 << 17} {
+		b.Reset()
+		b.SetLabel([]byte("a"), []byte("1"))
+		b.RenameLabel(bytes.Repeat([]byte("k"), n), []byte("to"))
+		b.SetLabel([]byte("b"), []byte("2"))
+		want := Emit
+		if n > MaxLabel {
+			want = Park
+		}
+		e, rest, err := ReadEntry(b.Bytes())
+		if err != nil || len(rest) > 0 || e.Verdict != want || want == Park && !strings.Contains(string(e.Body), "longer than 65535 bytes") {
+			t.Errorf("a name of %d bytes: got %v %.60q, %v, want %v", n, e.Verdict, e.Body, err, want)
+		}
+	}
+}
+
 func TestBuilderGrowsAPayloadInPlace(t *testing.T) {
 	var b Builder
 	b.SetLabel([]byte("a"), []byte("1")) // without Reset and Output

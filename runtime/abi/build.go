@@ -16,10 +16,11 @@ type Builder struct {
 	output  int // where the open output begins; 0 = none is open
 	ops     int // of the open output
 	outputs int
+	full    bool // a label's name was too long
 }
 
 // Reset begins the next answer: PASS until something else is said.
-func (b *Builder) Reset() { b.buf, b.output, b.ops, b.outputs = b.buf[:0], 0, 0, 0 }
+func (b *Builder) Reset() { b.buf, b.output, b.ops, b.outputs, b.full = b.buf[:0], 0, 0, 0, false }
 
 // Decide makes the answer a verdict other than Emit: reason goes with Drop, text with Park and Retry. Outputs so far are given up.
 func (b *Builder) Decide(v Verdict, reason uint16, text []byte) {
@@ -50,7 +51,7 @@ func (b *Builder) Output() {
 func (b *Builder) Outputs() int { return b.outputs }
 
 // SetLabel, DeleteLabel, RenameLabel, ClearLabels, SetTopic, SetType, SetPayload, SetTime and CutPayload change the output begun last; see
-// Code. Without an Output they begin one. All bytes are copied.
+// Code. Without an Output they begin one. All bytes are copied. A name over MaxLabel bytes makes the whole answer a Park that says so.
 func (b *Builder) SetLabel(name, value []byte) { b.op(SetLabel, name, value) }
 
 // DeleteLabel removes a label.
@@ -99,6 +100,10 @@ func (b *Builder) op(c Code, key, value []byte) {
 	if b.output == 0 {
 		b.Output()
 	}
+	if len(key) > MaxLabel {
+		b.full = true
+		return
+	}
 	at := len(b.buf) + opHead
 	end := at + len(key) + len(value)
 	if end > cap(b.buf) {
@@ -127,6 +132,9 @@ func (b *Builder) close() {
 
 // Bytes is the finished answer, valid until the next call of b.
 func (b *Builder) Bytes() []byte {
+	if b.full {
+		b.Decide(Park, 0, []byte("a label's name is longer than "+itoa(MaxLabel)+" bytes"))
+	}
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, entryHead)...)
 	}

@@ -1,6 +1,7 @@
 package guests
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,6 +39,8 @@ func TestHeaderOfC(t *testing.T) {
 		{"do=mean number=x", wave(-0.0004), bridge.Passed, "payload 0.000 null 7"},
 		{"do=mean number=1e300", wave(-1.9996), bridge.Passed, "payload -2.000 null 8"},
 		{"do=full", make([]byte, 4000), bridge.Parked, "answer longer than SLUICE_OUT_MAX"},
+		{"do=name", bytes.Repeat([]byte("k"), 1<<16-1), bridge.Passed, "kkkkk=1"},
+		{"do=name", bytes.Repeat([]byte("k"), 1<<16+1), bridge.Parked, "a label's name longer than 65,535 bytes"},
 		{"do=pass", make([]byte, 200_000), bridge.Passed, "payload"},
 		{"do=crash", nil, bridge.Parked, "unreachable"},
 	} {

@@ -55,6 +55,10 @@ static int64_t process(const uint8_t *record) {
     if (sluice_is(what, "keep")) return sluice_keep(2);
     if (sluice_is(what, "retry")) return sluice_retry(sluice_str("not now"));
     if (sluice_is(what, "mean")) return mean(record);
+    if (sluice_is(what, "name")) {
+        sluice_set_label(sluice_payload(record), sluice_str("1"));
+        return sluice_emit();
+    }
     if (sluice_is(what, "full")) {
         for (int i = 0; i < 100; i++) sluice_set_payload(sluice_payload(record));
         return sluice_emit();

@@ -17,10 +17,8 @@
  *
  *     SLUICE_MODULE(init, process)
  *
- *     clang --target=wasm32 -O3 -std=c11 -mbulk-memory -fno-builtin -nostdlib \
- *           -Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug -o fast-only.wasm fast-only.c
+ *     make c-module SRC=fast-only.c OUT=fast-only.wasm      // at the top of the repository; the flags are in wasm-modules/modules.mk
  *
- * --stack-first matters: a stack that overflows then traps; otherwise it silently overwrites data.
  * Nothing here allocates. What a module is given are views of the input buffer, valid until process returns.
  */
 #ifndef SLUICE_H
@@ -226,6 +224,10 @@ static inline void sluice_output(void) {
 
 static inline void sluice_op(uint8_t code, sluice_text key, sluice_text value) {
     if (!sluice_out.outputs) sluice_output();
+    if (key.n > 0xffff) { /* its length would be cut to 16 bits */
+        sluice_out.full = true;
+        return;
+    }
     uint32_t n = 8 + key.n + value.n; /* both lie in the memory, so this is below 2 GiB */
     uint8_t *at = sluice_space(n);
     if (!at) return;
@@ -266,7 +268,7 @@ static inline int64_t sluice_retry(sluice_text why) { return sluice_decided(5, w
 
 /* sluice_emit publishes the outputs in the record's place; without one it is PASS. */
 static inline int64_t sluice_emit(void) {
-    if (sluice_out.full) return sluice_park(sluice_str("answer longer than SLUICE_OUT_MAX"));
+    if (sluice_out.full) return sluice_park(sluice_str("answer longer than SLUICE_OUT_MAX, or a label's name longer than 65,535 bytes"));
     if (!sluice_out.outputs) return SLUICE_PASS;
     sluice_out.bytes[0] = 1;
     sluice_out.bytes[2] = (uint8_t)sluice_out.outputs, sluice_out.bytes[3] = (uint8_t)(sluice_out.outputs >> 8);
