@@ -8,7 +8,7 @@ CFLAGS_WASM  := --target=wasm32 -O3 -std=c11 -Wall -Wextra -Werror -mbulk-memory
 # --stack-first: a stack that overflows traps, and does not overwrite data first.
 LDFLAGS_WASM := -Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug
 
-.PHONY: modules modules-c $(GUESTS_GO:%=$(DIST)/%.wasm)
+.PHONY: modules modules-c c-module $(GUESTS_GO:%=$(DIST)/%.wasm)
 modules: $(GUESTS_GO:%=$(DIST)/%.wasm) modules-c ## wasm-modules/dist/NAME.wasm
 
 # Go itself knows whether there is something to do.
@@ -26,3 +26,6 @@ endif
 $(GUESTS_C:%=$(DIST)/%.wasm): $(DIST)/%.wasm: wasm-modules/%/main.c wasm-modules/sdk/c/sluice.h
 	@mkdir -p $(DIST)
 	$(CLANG) $(CFLAGS_WASM) $(LDFLAGS_WASM) -o $@ $<
+
+c-module: ## any module of one file in C: make c-module SRC=fast-only.c OUT=fast-only.wasm
+	@$(CLANG) $(CFLAGS_WASM) $(LDFLAGS_WASM) -o $(OUT) $(SRC)

@@ -34,11 +34,12 @@ func compiled(tb testing.TB, name, language string) (wasm []byte, ok bool) {
 		cmd = exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", to, "./testdata/"+name)
 		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	} else {
-		if _, err := exec.LookPath("clang"); err != nil {
-			return nil, false
+		for _, tool := range []string{"make", "clang"} {
+			if _, err := exec.LookPath(tool); err != nil {
+				return nil, false
+			}
 		}
-		cmd = exec.Command("clang", "--target=wasm32", "-O3", "-std=c11", "-mbulk-memory", "-fno-builtin", "-nostdlib", "-I", "../../wasm-modules/sdk/c",
-			"-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", to, "testdata/"+name+"/main.c")
+		cmd = exec.Command("make", "-s", "-C", "../..", "c-module", "SRC=runtime/host/testdata/"+name+"/main.c", "OUT="+to)
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("build %s in %s: %v\n%s", name, language, err, out)

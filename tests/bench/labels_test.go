@@ -100,8 +100,7 @@ func jobChain(b *testing.B, rt *host.Runtime, dir, name, language string) *host.
 	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", cfg.Path, guests+name)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if language == "C" {
-		cmd = exec.Command("clang", "--target=wasm32", "-O3", "-std=c11", "-mbulk-memory", "-fno-builtin", "-nostdlib", "-I", "../../wasm-modules/sdk/c",
-			"-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", cfg.Path, guests+name+"/main.c")
+		cmd = exec.Command("make", "-s", "-C", "../..", "c-module", "SRC=runtime/host/testdata/"+name+"/main.c", "OUT="+cfg.Path)
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.Fatalf("build %s in %s: %v\n%s", name, language, err, out)

@@ -65,16 +65,23 @@ func (w *workshop) buildGo(packages ...string) error {
 	return nil
 }
 
-// buildC builds a module of one file in C, or skips the test where that cannot be done.
+// buildC builds a module of one file in C with the flags of modules.mk. Where that cannot be done the test is skipped, or fails under E2E=require.
 func (w *workshop) buildC(tb testing.TB, name, source string) {
 	tb.Helper()
-	for _, tool := range []string{"clang", "wasm-ld"} {
+	missing := tb.Skipf
+	if os.Getenv("E2E") == "require" {
+		missing = tb.Fatalf
+	}
+	for _, tool := range []string{"make", "clang", "wasm-ld"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			tb.Skipf("%s is missing: apt-get install -y clang lld", tool)
+			missing("%s is missing: apt-get install -y make clang lld", tool)
 		}
 	}
-	cmd := exec.Command("clang", "--target=wasm32", "-O3", "-std=c11", "-Wall", "-Wextra", "-Werror", "-mbulk-memory", "-fno-builtin", "-nostdlib",
-		"-I", "../../wasm-modules/sdk/c", "-Wl,--no-entry,--stack-first,-z,stack-size=65536,--strip-debug", "-o", w.path(name), source)
+	source, err := filepath.Abs(source)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command("make", "-s", "-C", "../..", "c-module", "SRC="+source, "OUT="+w.path(name))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		tb.Fatalf("build %s: %v\n%s", name, err, out)
 	}
