@@ -186,3 +186,54 @@ func TestPumpLingers(t *testing.T) {
 		})
 	}
 }
+
+// drip is a sender that gets an acknowledgement every millisecond, which nothing waits for unless it is pressing.
+type drip struct {
+	acks    int
+	lazy    bool
+	commits int
+	step    bridge.Step
+}
+
+func (d *drip) Turn(bool) (bridge.Progress, error) {
+	return bridge.Progress{Idle: true, Lazy: d.lazy && d.acks > 0}, nil
+}
+func (d *drip) Take(bridge.Row) error { return nil }
+func (d *drip) Step() *bridge.Step {
+	if d.acks == 0 {
+		return nil
+	}
+	d.acks = 0
+	d.commits++
+	return &d.step
+}
+func (d *drip) Done() error { return nil }
+
+// TestPumpGathers: a step that nothing waits for gathers for 5 ms, any other is committed at once, and a stopping pump does not wait (rule 12).
+func TestPumpGathers(t *testing.T) {
+	for _, tt := range []struct {
+		lazy bool
+		want int
+	}{{true, 20}, {false, 100}} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &drip{lazy: tt.lazy}
+			wake, done := make(chan struct{}), make(chan error, 1)
+			ctx, cancel := context.WithCancel(t.Context())
+			p := bridge.Pump{Outbox: bridgetest.NewLedger(t, "far").Outbox("far"), Sender: d, Wake: wake}
+			go func() { done <- p.Run(ctx) }()
+			for range 100 {
+				synctest.Wait()
+				d.acks++
+				wake <- struct{}{}
+				time.Sleep(time.Millisecond) // of the bubble
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if d.commits < tt.want-3 || d.commits > tt.want+1 || d.acks > 0 {
+				t.Errorf("lazy %v: %d commits, %d acknowledgements left; want about %d and 0", tt.lazy, d.commits, d.acks, tt.want)
+			}
+		})
+	}
+}

@@ -266,7 +266,7 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	if err := r.carry(); err != nil {
 		return bridge.Progress{}, err
 	}
-	return bridge.Progress{Room: r.m.Room(), Idle: r.m.Idle()}, nil
+	return bridge.Progress{Room: r.m.Room(), Idle: r.m.Idle(), Lazy: r.m.Lazy()}, nil
 }
 
 func (r *Remote) happened(e *event) {

@@ -84,6 +84,7 @@ func (m *Machine) pubrec(c *conn, n uint64, p Packet) {
 	case k.has(received): // said twice; the PUBREL is sent or will be
 	case p.Code < codeError, p.Code == codeIDInUse && k.has(resent): // 0x91 to a resend: "I have it"
 		k.flags |= received
+		m.pressing = true
 		m.acks = append(m.acks, bridge.Ack{Conn: c.id, Number: n, Kind: bridge.AckReceived})
 	case p.Code == codeIDInUse:
 		m.Distrust(c.id) // another message waits there under this identifier, and ours was thrown away
@@ -121,7 +122,7 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 	}
 	l.pushBack(k.Ref, k.mark)
 	m.grow(l, 1)
-	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned, Reason: p.Reason})
+	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned})
 }
 
 // Refuse ends a claim whose PUBLISH frame could not be sent, for a reason that stays. The message is parked. Where it was sent before at

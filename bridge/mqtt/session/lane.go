@@ -136,8 +136,10 @@ func (q *lanes) push(l *lane) {
 	q.list = append(q.list, l)
 }
 
+func (q *lanes) empty() bool { return q.head == len(q.list) }
+
 func (q *lanes) pop() *lane {
-	if q.head == len(q.list) {
+	if q.empty() {
 		q.list, q.head = q.list[:0], 0
 		return nil
 	}

@@ -84,6 +84,7 @@ type Machine struct {
 	parking  map[bridge.Ref]string   // refused by the caller, their reason; PUBCOMP is waited for
 	acks     []bridge.Ack            // noted, not in a step yet
 	notes    []bridge.Note
+	pressing bool // acks has one that a PUBREL waits for
 	step     bridge.Step
 	out      bool // step is being committed
 	stopped  bool
@@ -274,6 +275,7 @@ func (m *Machine) Step() *bridge.Step {
 	}
 	s := &m.step
 	s.Acks, m.acks = m.acks, s.Acks[:0]
+	m.pressing = false
 	s.Notes, m.notes = m.notes, s.Notes[:0]
 	s.Claims = s.Claims[:0]
 	if !m.stopped {
@@ -284,6 +286,30 @@ func (m *Machine) Step() *bridge.Step {
 	}
 	m.out = true
 	return s
+}
+
+// Lazy reports whether there is a step that nothing waits for: no PUBREL, no connection, and the claims that are durable will do for a while.
+func (m *Machine) Lazy() bool {
+	if m.out || m.stopped || m.pressing || len(m.notes) > 0 {
+		return false
+	}
+	some := len(m.acks) > 0
+	for _, c := range m.conns {
+		if c == nil || c.state != online {
+			continue
+		}
+		if c.next-c.base > c.ids/2 || c.removed { // identifiers are needed (rule 11), or the end is
+			return false
+		}
+		if c.ready.empty() || c.open >= c.window+m.c.Ahead {
+			continue
+		}
+		if c.next-c.touched <= uint64(m.c.Ahead/2) {
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // Done says that the last step is durable.

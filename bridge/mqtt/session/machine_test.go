@@ -386,6 +386,52 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// TestLazy: a step may gather unless a PUBREL, a note, a connection or an identifier waits for it.
+func TestLazy(t *testing.T) {
+	s := newScript(t, session.Config{QoS: 1, Ahead: 8, IDs: 30}, bridge.Restored{})
+	check := func(what string, want bool) {
+		t.Helper()
+		if got := s.m.Lazy(); got != want {
+			t.Errorf("%s: lazy %v, want %v", what, got, want)
+		}
+	}
+	check("nothing to do", false)
+	s.offer(1, 11)
+	s.online(false, 2)
+	s.want("claims", fmt.Sprint(strings.Count(s.frames(), "PUBLISH")), "2")
+	check("all is claimed that may be", false)
+	s.ack(session.Puback, 1, 0)
+	check("an acknowledgement, enough is claimed ahead", true)
+	for id := uint16(2); id <= 4; id++ {
+		s.ack(session.Puback, id, 0)
+	}
+	check("half of what was claimed ahead is sent", false)
+	s.commit()
+	check("committed", false)
+	s.ack(session.Puback, 5, 0)
+	check("nothing is queued", true)
+	s.m.Lost(0, false)
+	s.m.Ready(0)
+	check("trying", false)
+
+	s = newScript(t, session.Config{QoS: 2}, bridge.Restored{})
+	s.offer(1, 1)
+	s.online(false, 2)
+	s.ack(session.Pubrec, 1, 0)
+	check("PUBREL waits for R", false)
+	s.commit()
+	s.ack(session.Pubcomp, 1, 0)
+	check("nothing waits for C", true)
+	s.m.Stop()
+	check("stopping", false)
+
+	s = newScript(t, session.Config{QoS: 1, IDs: 3}, bridge.Restored{})
+	s.offer(1, 2)
+	s.online(false, 2)
+	s.ack(session.Puback, 1, 0)
+	check("identifiers run out (rule 11)", false)
+}
+
 // TestRoom: a lane that is held, or strict and waiting, leaves room for the others, up to four times the queue (rule 19).
 func TestRoom(t *testing.T) {
 	for _, code := range []byte{0x97, 0} { // 0: no answer
