@@ -29,6 +29,7 @@ const (
 	acked
 	lost
 	takenOver
+	burstEnded // of no connection: see burst
 )
 
 // events is the queue between the clients and the pump. It is bounded: who adds to a full one waits, which in the end stops reading from the

@@ -1,9 +1,11 @@
 package mqtt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -139,10 +141,13 @@ func TestRefused(t *testing.T) {
 					return tt.code
 				}
 				appendRows(t, l, 0, 4, 5, "bucket/a", "bucket/b")
-				_, stop := startRemote(t, c, Options{Lanes: map[string]bridge.Lane{"p": {Ordering: tt.ordering}}}, l.Outbox("far"))
+				r, stop := startRemote(t, c, Options{Lanes: map[string]bridge.Lane{"p": {Ordering: tt.ordering}}}, l.Outbox("far"))
 				b.hook.wait(t, "the messages", count(20-tt.parked))
 				if err := stop(); err != nil {
 					t.Fatal(err)
+				}
+				if s := r.Status(); s.Parked != tt.parked || strings.Contains(s.Note(), "parked since") != (tt.parked > 0) {
+					t.Errorf("status %+v, want %d parked", s, tt.parked)
 				}
 				got := b.hook.all()
 				if tt.ordering != bridge.Unordered {
@@ -162,6 +167,45 @@ func TestRefused(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestQuota has the broker refuse a burst on a pipelined lane by a code that passes: all are parked, counted and in the status, and the log gets
+// a line for the first and one for the others (rules 16 and 20).
+func TestQuota(t *testing.T) {
+	b := startBroker(t, brokerOptions{})
+	l := bridgetest.NewLedger(t, "far")
+	b.hook.refuse = func(packets.Packet) byte { return 0x97 }
+	appendRows(t, l, 0, 10, 10, "bucket/a")
+	var log bytes.Buffer
+	o := pipelined
+	o.Metrics, o.Log = new(bridge.Metrics), slog.New(slog.NewTextHandler(&log, nil))
+	r, stop := startRemote(t, testConfig(b.address), o, l.Outbox("far"))
+	late := time.After(15 * time.Second)
+	for r.Status().Parked < 100 {
+		select {
+		case <-late:
+			t.Fatalf("%d parked, want 100", r.Status().Parked)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]int{`msg="message parked"`: 1, `msg="more messages parked"`: 1, "messages=99": 1, "quota exceeded (0x97)": 2} {
+		if n := strings.Count(log.String(), what); n != want {
+			t.Errorf("log has %q %d times, want %d:\n%s", what, n, want, log.String())
+		}
+	}
+	s := r.Status()
+	if note := s.Note(); !strings.Contains(note, "100 messages parked") || !strings.Contains(note, "quota exceeded") || !strings.Contains(note, "pipelined") {
+		t.Errorf("note %q", note)
+	}
+	if n := o.Metrics.RecordsParked.At("far").Load(); n != 100 || len(l.Parked()) != 100 {
+		t.Errorf("%d counted and %d parked, want 100", n, len(l.Parked()))
+	}
+	if n := o.Metrics.Pubacks.At("0x97").Load(); n != 100 {
+		t.Errorf("%d acknowledgements 0x97 counted, want 100", n)
 	}
 }
 

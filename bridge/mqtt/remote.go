@@ -41,11 +41,15 @@ type Remote struct {
 	retryIn time.Duration
 	fired   chan struct{} // the timer has
 	refuse  []refused
+	burst   burst
 
 	events *events
-	mu     sync.Mutex // guards all
+	mu     sync.Mutex // guards all that follows
 	all    []*client  // those that run, also such as are only to be drained
 	held   int
+	full   bool // no room for rows
+	parked int
+	why    string // the last one was parked
 }
 
 // end is the pump's side of a client.
@@ -91,6 +95,7 @@ func New(name string, c Config, o Options) (*Remote, error) {
 	}
 	o.Log = o.Log.With("remote", name)
 	r := &Remote{name: name, c: c, o: o, encode: e, events: newEvents(), fired: make(chan struct{}, 1), quiet: time.Second}
+	r.burst.length = 10 * time.Second
 	for id := range c.Connections {
 		r.clients = append(r.clients, newClient(&r.c, uint16(id), b, t))
 	}
@@ -130,6 +135,7 @@ func (r *Remote) Run(ctx context.Context, o bridge.Outbox) error {
 		}
 	}
 	defer r.stopRetry()
+	defer r.burstOver() // what was not said yet
 	p := bridge.Pump{Outbox: o, Sender: r, Wake: r.events.wake, Log: r.o.Log, Linger: time.Duration(r.c.Linger)}
 	if err := p.Run(ctx); err != nil {
 		return fmt.Errorf("remote %s: %w", r.name, err)
@@ -246,7 +252,7 @@ func (r *Remote) Done() error {
 		x := r.rows.ended(ref)
 		r.metrics.ended(a.Kind, x, now)
 		if a.Kind == bridge.AckRefused {
-			r.o.Log.Warn("message parked", "row", ref.Row, "index", ref.Index, "reason", a.Reason)
+			r.park(ref, a.Reason)
 		}
 	}
 	r.m.Done()
@@ -266,7 +272,11 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	if err := r.carry(); err != nil {
 		return bridge.Progress{}, err
 	}
-	return bridge.Progress{Room: r.m.Room(), Idle: r.m.Idle(), Lazy: r.m.Lazy()}, nil
+	room := r.m.Room()
+	r.mu.Lock()
+	r.held, r.full = r.m.Held(), !room
+	r.mu.Unlock()
+	return bridge.Progress{Room: room, Idle: r.m.Idle(), Lazy: r.m.Lazy()}, nil
 }
 
 func (r *Remote) happened(e *event) {
@@ -284,6 +294,8 @@ func (r *Remote) happened(e *event) {
 		r.accepted(x, *e)
 	case rejected:
 		r.m.Rejected(e.conn)
+	case burstEnded:
+		r.burstOver()
 	case takenOver:
 		r.o.Log.Error("another client has connected with our client id: messages in flight are sent again, marked", "client", x.name)
 		r.m.Distrust(e.conn)
@@ -415,9 +427,6 @@ func (r *Remote) tryHeld() {
 	case held == 0 && r.retry == nil && r.m.Idle():
 		r.retryIn = 0
 	}
-	r.mu.Lock()
-	r.held = held
-	r.mu.Unlock()
 }
 
 func (r *Remote) stopRetry() {

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,64 @@ type Status struct {
 	Connections []Connection
 	Inflight    int    // sent and not acknowledged, of all connections
 	Held        int    // lanes that wait with a message that was refused for now
+	Full        bool   // no room for more: what lanes wait with fills the queue
+	Parked      int    // messages set aside since the start
+	LastParked  string // why the last one was
 	Bound       string // what the broker allows, for people; empty before the first CONNACK
+}
+
+// Note is what a person should know, "" for nothing.
+func (s *Status) Note() string {
+	var notes []string
+	if s.Bound != "" {
+		notes = append(notes, s.Bound)
+	}
+	if s.Held > 0 {
+		notes = append(notes, fmt.Sprintf("%d lanes wait with a message that was refused", s.Held))
+		if s.Full {
+			notes = append(notes, "they fill the queue, all others wait too")
+		}
+	}
+	if s.Parked > 0 {
+		notes = append(notes, fmt.Sprintf("%d messages parked since the start, the last one: %s", s.Parked, s.LastParked))
+	}
+	return strings.Join(notes, "; ")
+}
+
+// burst keeps many messages that are parked one after another from filling the log: the first is said at once, the others are summed up.
+type burst struct {
+	length time.Duration // between two lines of the log
+	open   bool          // a line was written less than length ago
+	more   int           // messages since
+	reason string        // of the last of them
+}
+
+// park notes a message that was set aside.
+func (r *Remote) park(ref bridge.Ref, reason string) {
+	r.mu.Lock()
+	r.parked++
+	r.why = reason
+	r.mu.Unlock()
+	if r.burst.open {
+		r.burst.more++
+		r.burst.reason = reason
+		return
+	}
+	r.o.Log.Warn("message parked", "row", ref.Row, "index", ref.Index, "reason", reason)
+	r.startBurst()
+}
+
+func (r *Remote) startBurst() {
+	r.burst.open, r.burst.more = true, 0
+	time.AfterFunc(r.burst.length, func() { r.events.add(event{kind: burstEnded}) })
+}
+
+func (r *Remote) burstOver() {
+	r.burst.open = false
+	if r.burst.more > 0 {
+		r.o.Log.Warn("more messages parked", "messages", r.burst.more, "last_reason", r.burst.reason)
+		r.startBurst()
+	}
 }
 
 // Connection is one client.
@@ -30,7 +88,7 @@ type Connection struct {
 func (r *Remote) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Status{Held: r.held}
+	s := Status{Held: r.held, Full: r.full, Parked: r.parked, LastParked: r.why}
 	allowed := 0
 	for _, c := range r.all {
 		c.mu.Lock()

@@ -94,7 +94,7 @@ func (g *gate) inputStatus() []admin.Input {
 
 func (r *remote) status(backlog []ledger.Backlog) admin.Remote {
 	m := r.mqtt.Status()
-	s := admin.Remote{Name: r.name, Kind: "mqtt", Connections: len(m.Connections), InFlight: int64(m.Inflight), Note: m.Bound}
+	s := admin.Remote{Name: r.name, Kind: "mqtt", Connections: len(m.Connections), InFlight: int64(m.Inflight), Note: m.Note()}
 	var errs []string
 	for _, c := range m.Connections {
 		if c.Connected {

@@ -113,7 +113,11 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 	k := c.at(n)
 	l := k.lane
 	if l.Ordering == bridge.Pipelined || !passing(p.Code) && !(m.c.Hold && l.Ordering == bridge.Strict) {
-		m.end(c, n, bridge.Ack{Kind: bridge.AckRefused, Reason: p.Reason})
+		reason := p.Reason
+		if passing(p.Code) {
+			reason += "; it may pass, but messages of its pipelined lane are ahead of it already"
+		}
+		m.end(c, n, bridge.Ack{Kind: bridge.AckRefused, Reason: reason})
 		return
 	}
 	if !l.held {
