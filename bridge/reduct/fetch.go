@@ -31,10 +31,10 @@ const (
 
 // tally is what a comparison found in the source.
 type tally struct {
-	records   int
-	oversized int   // of them, those over max_record
-	first     int64 // time of the first
-	last      int64 // time of the last that is not in the future; 0 where there is none
+	records int
+	left    int   // of them, those that stay in the edge store: over max_record, garbled, or refused for good
+	first   int64 // time of the first
+	last    int64 // time of the last that is not in the future; 0 where there is none
 }
 
 func (t *tally) add(items []item, maxRecord int64) {
@@ -47,8 +47,8 @@ func (t *tally) add(items []item, maxRecord int64) {
 		if items[i].time <= now {
 			t.last = items[i].time
 		}
-		if items[i].size > maxRecord {
-			t.oversized++
+		if items[i].garbled || items[i].size > maxRecord {
+			t.left++
 		}
 	}
 }
@@ -57,8 +57,8 @@ func (t *tally) add(items []item, maxRecord int64) {
 // stream's lock.
 func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally, err error) {
 	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
-	if e.bounded && e.upTo < math.MaxInt64 {
-		q.Stop = e.upTo + 1
+	if e.bounded {
+		q.Stop = after(e.upTo)
 	}
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
 	if err != nil {
@@ -75,7 +75,8 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 			return found, err
 		}
 		for _, want := range runs {
-			if err := r.take(ctx, t, e, want); err != nil {
+			wrong, err := r.fetchRun(ctx, t, e, want)
+			if found.left += wrong; err != nil {
 				return found, err
 			}
 		}
@@ -92,20 +93,21 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run
 	if err := r.mind.Intake.Unseen(ctx, e.stream, times, unseen); err != nil {
 		return nil, fmt.Errorf("look up %d records: %w", len(times), err)
 	}
-	except := e.except
-	for i, t := range times {
-		if _, own := slices.BinarySearch(except, t); !unseen[i] || own {
-			continue
-		}
-		if len(except) > 0 && t > except[0] {
-			except = nil // in between what is about to come: fetch that as well, so that the order stays
-		}
-	}
+	spare(e.except, times, unseen)
 	var runs []run
+	var left []aside
 	last := 0
 	for i, t := range times {
-		if _, own := slices.BinarySearch(except, t); !unseen[i] || own || items[i].size > r.maxRecord {
-			continue // too large ones stay where they are; a gap said so
+		if !unseen[i] {
+			continue
+		}
+		switch it := &items[i]; {
+		case it.garbled:
+			left = append(left, aside{t, errHead})
+			continue
+		case it.size > r.maxRecord:
+			left = append(left, oversized(it, bridge.Size(r.maxRecord)))
+			continue
 		}
 		if len(runs) == 0 || i-last > maxSeen+1 {
 			runs = append(runs, nil)
@@ -113,40 +115,62 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run
 		runs[len(runs)-1] = append(runs[len(runs)-1], t)
 		last = i
 	}
-	return runs, nil
+	return runs, r.setAside(ctx, e.stream, left)
 }
 
-// take fetches the records of a run and delivers them.
-func (r *Reconciler) take(ctx context.Context, t *task, e errand, want run) error {
-	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: want[len(want)-1] + 1, When: t.filter(e.entry)})
+// spare takes out of what is unseen what somebody else is about to deliver; but where something else is missing in between, all of it is to be
+// fetched, so that the order stays.
+func spare(except, times []int64, unseen []bool) {
+	var own []int
+	for i, t := range times {
+		if !unseen[i] {
+			continue
+		}
+		if _, theirs := slices.BinarySearch(except, t); theirs {
+			own = append(own, i)
+		} else if len(except) > 0 && t > except[0] {
+			return
+		}
+	}
+	for _, i := range own {
+		unseen[i] = false
+	}
+}
+
+// fetchRun fetches the records of a run and delivers them. Those that are refused for good become gaps; wrong is how many.
+func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want run) (wrong int, err error) {
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry)})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	got := 0
 	for {
 		more, err := c.next(ctx, func(h *head, body io.Reader) error {
-			n, err := r.deliver(ctx, e.stream, want, h, body)
-			got += n
-			return err
+			n, left, err := r.deliver(ctx, e.stream, want, h, body)
+			if err != nil {
+				return err
+			}
+			got, wrong = got+n, wrong+len(left)
+			return r.setAside(ctx, e.stream, left)
 		})
 		if err != nil {
-			return err
+			return wrong, err
 		}
 		if !more {
 			break
 		}
 	}
 	if r.mind.Metrics != nil {
-		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(got))
+		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(got - wrong))
 	}
 	if got < len(want) {
-		return r.evicted(ctx, e.stream, want, len(want)-got)
+		return wrong, r.evicted(ctx, e.stream, want, len(want)-got)
 	}
-	return nil
+	return wrong, nil
 }
 
-// deliver takes the wanted records of one page in and returns how many there were.
-func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *head, body io.Reader) (int, error) {
+// deliver takes the wanted records of one page in and returns how many there were, and which of them were refused.
+func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *head, body io.Reader) (n int, wrong []aside, err error) {
 	l := lease{budget: r.budget}
 	defer l.free()
 	// A deadline, so that several pages that wait for each other's memory are parted.
@@ -155,13 +179,13 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *he
 	p := payload{ctx: wait, lease: &l, maxBody: r.maxBody}
 	rs, err := p.pick(body, h, func(it *item) bool {
 		_, ok := slices.BinarySearch(want, it.time)
-		return ok && it.size <= r.maxRecord
+		return ok && !it.garbled && it.size <= r.maxRecord
 	})
 	if err != nil {
-		return 0, fmt.Errorf("read %d records: %w", len(h.items), err)
+		return 0, nil, fmt.Errorf("read %d records: %w", len(h.items), err)
 	}
 	if len(rs) == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
 	newest, seen := r.mind.Marks.Newest(stream)
 	for i := range rs {
@@ -169,7 +193,16 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *he
 			rs[i].Flags |= bridge.Late
 		}
 	}
-	return len(rs), r.insist(ctx, &bridge.Batch{Stream: stream, Records: rs})
+	wrong, err = sift(&bridge.Batch{Stream: stream, Records: rs}, func(b *bridge.Batch) error { return r.insist(ctx, b) })
+	return len(rs), wrong, err
+}
+
+// after is where a query stops that ends with the record at t; 0, which is no stop, where no time is later.
+func after(t int64) int64 {
+	if t == math.MaxInt64 {
+		return 0
+	}
+	return t + 1
 }
 
 // insist delivers a batch, waiting for a while where that may help.
@@ -203,10 +236,7 @@ func (r *Reconciler) evicted(ctx context.Context, stream string, want run, n int
 		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", n, len(want)),
 	}
 	r.mind.Log.Warn("records evicted from the edge store before they were fetched", "stream", stream, "from", g.From, "to", g.To, "records", n)
-	if err := r.mind.Gaps.NoteGap(ctx, g); err != nil {
-		return fmt.Errorf("note a gap of %s: %w", stream, err)
-	}
-	return nil
+	return noteGap(ctx, r.mind.Gaps, g)
 }
 
 // overtakenReason begins the reason of a gap that overtaken notes.

@@ -32,7 +32,8 @@ type item struct {
 	time        int64
 	size        int64
 	contentType []byte
-	from, to    int // its labels
+	from, to    int  // its labels
+	garbled     bool // content type or labels make no sense; there are no labels then
 }
 
 // head is a parsed batch head, its memory reused from request to request. Everything in it is a view into the header section
@@ -63,34 +64,33 @@ func (h *head) parse(raw []byte) error {
 		if err := h.add(line[len(timePrefix):colon], line[colon+1:]); err != nil {
 			return err
 		}
+		if it := &h.items[len(h.items)-1]; it.garbled {
+			return fmt.Errorf("%w: record %d: content type or labels", errHead, it.time)
+		}
 	}
 	return h.sort()
 }
 
-// add takes one record: the digits of its time, and the header's value.
+// add takes one record: the digits of its time, and the header's value. Where only what describes the record makes no sense, it is
+// garbled and no error: the others can still be told apart.
 func (h *head) add(digits, value []byte) error {
 	t, ok := decimal(digits)
 	if !ok {
 		return fmt.Errorf("%w: time %.40q", errHead, digits)
 	}
 	value = bytes.TrimLeft(value, " \t")
-	comma := bytes.IndexByte(value, ',')
-	if comma < 0 {
-		return fmt.Errorf("%w: record %d: no content type", errHead, t)
-	}
-	size, ok := decimal(value[:comma])
+	length, rest, described := bytes.Cut(value, []byte{','})
+	size, ok := decimal(length)
 	if !ok || h.total > math.MaxInt64-size {
-		return fmt.Errorf("%w: record %d: length %.40q", errHead, t, value[:comma])
+		return fmt.Errorf("%w: record %d: length %.40q", errHead, t, length)
 	}
-	it := item{time: t, size: size, from: len(h.labels)}
-	rest := value[comma+1:]
-	if comma = bytes.IndexByte(rest, ','); comma < 0 {
-		it.contentType, rest = rest, nil
-	} else {
-		it.contentType, rest = rest[:comma], rest[comma+1:]
-		var ok bool
-		if h.labels, ok = appendLabels(h.labels, rest); !ok {
-			return fmt.Errorf("%w: record %d: labels", errHead, t)
+	it := item{time: t, size: size, from: len(h.labels), garbled: !described}
+	var labels []byte
+	var labelled bool
+	it.contentType, labels, labelled = bytes.Cut(rest, []byte{','})
+	if labelled {
+		if h.labels, ok = appendLabels(h.labels, labels); !ok {
+			h.labels, it.garbled = h.labels[:it.from], true
 		}
 	}
 	it.to = len(h.labels)

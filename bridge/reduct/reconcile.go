@@ -49,6 +49,7 @@ type Reconciler struct {
 	budget    *budget
 	loud      *loud
 	jobs      chan *job
+	made      time.Time // by NewReconciler
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last
@@ -75,7 +76,7 @@ func NewReconciler(cfg Config, m Mind) *Reconciler {
 	return &Reconciler{
 		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), mind: m,
 		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxMemory)), loud: &loud{log: m.Log},
-		jobs: make(chan *job, 64), streams: make(map[string]*course),
+		jobs: make(chan *job, 64), made: time.Now(), streams: make(map[string]*course),
 	}
 }
 
@@ -254,11 +255,11 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 		return fmt.Errorf("list gaps: %w", err)
 	}
 	for _, g := range open {
-		if g.Stream != stream || c.hopeless[g.ID] {
+		if g.Stream != stream || c.hopeless[g.ID] || kind(g) == asideReason && g.Noted.After(r.made) {
 			continue
 		}
 		whole, err := r.refill(ctx, t, g)
-		if err != nil {
+		if err != nil && !forGood(err) {
 			return err
 		}
 		if !whole {
@@ -266,7 +267,8 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 				c.hopeless = make(map[int64]bool)
 			}
 			c.hopeless[g.ID] = true
-			r.mind.Log.Warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason)
+			r.mind.Log.Warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To,
+				"reason", g.Reason, "err", err)
 			continue
 		}
 		if err := r.mind.Gaps.CloseGap(ctx, g.ID); err != nil {
@@ -276,25 +278,30 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 	return nil
 }
 
+// forGood reports whether a fetch will fail in the same way again, for what the edge store holds.
+func forGood(err error) bool {
+	return errors.Is(err, bridge.ErrRejected) || errors.Is(err, errHead) || errors.Is(err, errBody)
+}
+
 // refill fetches what is there of a gap and reports whether the gap can be closed. What the edge store has evicted of its beginning
 // becomes a gap of its own.
 func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (whole bool, err error) {
 	entry, ours := t.entry(g.Stream)
-	if !ours || len(t.stateful) > 0 {
+	if !ours || len(t.stateful) > 0 || kind(g) == updateReason {
 		return false, nil
 	}
 	found, err := r.fetch(ctx, t, errand{entry: entry, stream: g.Stream, from: g.From, upTo: g.To, bounded: true})
 	if err != nil {
 		return false, err
 	}
-	if found.records == 0 || found.oversized > 0 {
+	if found.records == 0 || found.left > 0 {
 		return false, nil
 	}
 	if known := g.From > 0; known && found.first > g.From {
 		rest := bridge.Gap{Stream: g.Stream, From: g.From, To: found.first - 1, Noted: time.Now(),
 			Reason: "evicted from the edge store before it was fetched; " + g.Reason}
-		if err := r.mind.Gaps.NoteGap(ctx, rest); err != nil {
-			return false, fmt.Errorf("note a gap of %s: %w", g.Stream, err)
+		if err := noteGap(ctx, r.mind.Gaps, rest); err != nil {
+			return false, err
 		}
 	}
 	return true, nil

@@ -55,7 +55,7 @@ func (r *request) write() {
 			Time: it.time, ContentType: it.contentType, Labels: r.head.labels[it.from:it.to:it.to],
 		})
 	}
-	oversized, err := r.body()
+	large, err := r.body()
 	switch {
 	case errors.Is(err, errNoMemory):
 		r.keep("other requests use all of max_memory", err)
@@ -64,22 +64,23 @@ func (r *request) write() {
 		r.refuse(err)
 		return
 	}
-	if oversized > 0 {
-		r.dropOversized()
+	var left []aside
+	if large > 0 {
+		left = r.dropOversized()
 	}
-	err = r.deliver()
+	wrong, err := r.deliver()
 	switch {
-	case errors.Is(err, bridge.ErrRejected):
-		r.refuse(err)
 	case err != nil:
 		r.keep(reason(err), err)
-	case oversized > 0:
-		r.noteOversized()
+	case len(wrong) > 0 && len(wrong) == len(r.batch.Records):
+		r.refuse(wrong[0].why)
+	default:
+		r.setAside(append(left, wrong...))
 	}
 }
 
 // body reads the payloads.
-func (r *request) body() (oversized int, err error) {
+func (r *request) body() (large int, err error) {
 	ctx, cancel := r.deadline()
 	defer cancel()
 	body, done, err := r.t.decoders.open(string(r.ctx.Request.Header.ContentEncoding()), patient{r.ctx})
@@ -91,10 +92,11 @@ func (r *request) body() (oversized int, err error) {
 	return p.read(body, &r.head, r.batch.Records)
 }
 
-// deliver hands the batch to the intake, waits as long as an answer may be held where that may help, and returns nil when it is ours.
-func (r *request) deliver() error {
+// deliver hands the batch to the intake, waits as long as an answer may be held where that may help, and returns nil when it is ours, but
+// for the records that are refused for good.
+func (r *request) deliver() (wrong []aside, err error) {
 	if len(r.batch.Records) == 0 {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := r.deadline()
 	defer cancel()
@@ -104,11 +106,13 @@ func (r *request) deliver() error {
 			r.times = append(r.times, r.batch.Records[i].Time)
 		}
 		if err := h.Settle(ctx, r.stream, r.accepted(), r.times); err != nil {
-			return fmt.Errorf("reconcile before the first batch of a connection: %w", err)
+			return nil, fmt.Errorf("reconcile before the first batch of a connection: %w", err)
 		}
 		defer h.Release(r.stream)
 	}
-	return r.insist(ctx, func() error { return r.t.taker.Take(ctx, r.t.part.Intake, &r.batch) })
+	return sift(&r.batch, func(b *bridge.Batch) error {
+		return r.insist(ctx, func() error { return r.t.taker.Take(ctx, r.t.part.Intake, b) })
+	})
 }
 
 // insist calls f until it succeeds, fails for good, ctx ends or the target shuts down.
@@ -166,7 +170,10 @@ func (r *request) wanted(ctx context.Context) error {
 
 // refuse answers 422, which makes the sender forget, after a durable gap says what (rule 6).
 func (r *request) refuse(cause error) {
-	g := bridge.Gap{Stream: r.stream, From: 0, To: math.MaxInt64, Reason: cause.Error()}
+	g := bridge.Gap{Stream: r.stream, From: 0, To: math.MaxInt64, Reason: cause.Error(), Noted: time.Now()}
+	if r.ctx.IsPatch() {
+		g.Reason = updateReason + g.Reason
+	}
 	if from, to, ok := span(r.ctx.Request.Header.RawHeaders()); ok {
 		g.From, g.To = from, to
 	}
@@ -180,37 +187,35 @@ func (r *request) refuse(cause error) {
 }
 
 // dropOversized takes the records without payload that are over max_record out of the batch.
-func (r *request) dropOversized() {
+func (r *request) dropOversized() (left []aside) {
 	kept := r.batch.Records[:0]
 	for i, rec := range r.batch.Records {
-		if r.head.items[i].size <= int64(r.t.cfg.MaxRecord) {
-			kept = append(kept, rec)
-		}
-	}
-	r.batch.Records = kept
-}
-
-// noteOversized parks the records over max_record by reference: a gap for each says where they are.
-func (r *request) noteOversized() {
-	for _, it := range r.head.items {
-		if it.size <= int64(r.t.cfg.MaxRecord) {
+		if it := &r.head.items[i]; it.size > int64(r.t.cfg.MaxRecord) {
+			left = append(left, oversized(it, r.t.cfg.MaxRecord))
 			continue
 		}
-		why := fmt.Sprintf("record of %d bytes over max_record (%v), left in the edge store", it.size, r.t.cfg.MaxRecord)
-		if err := r.note(bridge.Gap{Stream: r.stream, From: it.time, To: it.time, Reason: why}); err != nil {
+		kept = append(kept, rec)
+	}
+	r.batch.Records = kept
+	return left
+}
+
+// setAside parks records by reference: a gap for each says where they are.
+func (r *request) setAside(left []aside) {
+	for _, a := range left {
+		if err := r.note(a.gap(r.stream)); err != nil {
 			r.keep("a gap could not be noted", err)
 			return
 		}
-		r.t.loud.warn("record over max_record left in the edge store", "stream", r.stream, "time", it.time, "size", it.size)
+		r.t.loud.warn("record left in the edge store", "stream", r.stream, "time", a.time, "err", a.why)
 	}
 }
 
 func (r *request) note(g bridge.Gap) error {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTime)
 	defer cancel()
-	g.Noted = time.Now()
-	if err := r.t.part.Gaps.NoteGap(ctx, g); err != nil {
-		return fmt.Errorf("note a gap of %s: %w", r.stream, err)
+	if err := noteGap(ctx, r.t.part.Gaps, g); err != nil {
+		return err
 	}
 	if h := r.t.part.Holder; h != nil {
 		h.Noted(r.stream)
