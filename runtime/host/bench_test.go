@@ -25,30 +25,20 @@ func labelBatch() (rs []bridge.Record) {
 	return rs
 }
 
-// compiled builds a guest of testdata; ok is false where the C compiler is missing.
-func compiled(tb testing.TB, name, language string) (wasm []byte, ok bool) {
+// compiled builds a guest of testdata in Go.
+func compiled(tb testing.TB, name string) []byte {
 	tb.Helper()
 	to := filepath.Join(tb.TempDir(), name+".wasm")
-	var cmd *exec.Cmd
-	if language == "Go" {
-		cmd = exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", to, "./testdata/"+name)
-		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	} else {
-		for _, tool := range []string{"make", "clang"} {
-			if _, err := exec.LookPath(tool); err != nil {
-				return nil, false
-			}
-		}
-		cmd = exec.Command("make", "-s", "-C", "../..", "c-module", "SRC=runtime/host/testdata/"+name+"/main.c", "OUT="+to)
-	}
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", to, "./testdata/"+name)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		tb.Fatalf("build %s in %s: %v\n%s", name, language, err, out)
+		tb.Fatalf("build %s: %v\n%s", name, err, out)
 	}
 	wasm, err := os.ReadFile(to)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return wasm, true
+	return wasm
 }
 
 // threeOf is a chain of the same guest three times.
@@ -116,7 +106,7 @@ func TestNothingIsAllocatedForARecord(t *testing.T) {
 // BenchmarkLoad is a start with a warm compile cache.
 func BenchmarkLoad(b *testing.B) {
 	h := newBench(b)
-	wasm, _ := compiled(b, "labels", "Go")
+	wasm := compiled(b, "labels")
 	h.load(b, "labels", wasm, Default()).Close()
 	for b.Loop() {
 		h.load(b, "labels", wasm, Default()).Close()

@@ -114,10 +114,13 @@ type run struct {
 	stream string
 	entry  []byte
 	out    *bridge.Results
-	base   int    // where the batch's verdicts begin
-	items  []item // before the current module
-	next   []item // behind it
-	labels []bridge.Label
+	base   int            // where the batch's verdicts begin
+	items  []item         // before the current module
+	next   []item         // behind it
+	labels []bridge.Label // of the output that is made
+	from   []int          // of each of labels: the record's label its value is from, -1 = none
+	layout layout         // of the module's records
+	plan   plan
 }
 
 func (c *Chain) begin(stream string, rs []bridge.Record, out *bridge.Results) *run {
@@ -144,6 +147,7 @@ func (c *Chain) end(r *run) {
 	clear(r.items)
 	clear(r.next)
 	clear(r.labels)
+	r.forget()
 	r.items, r.next, r.labels, r.out = r.items[:0], r.next[:0], r.labels[:0], nil
 	c.mu.Lock()
 	c.runs = append(c.runs, r) // as many as there were batches at once

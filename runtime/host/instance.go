@@ -207,11 +207,10 @@ func (in *instance) begin(r *bridge.Message) {
 	in.random = in.m.seed ^ uint64(r.Time)*0x9e3779b97f4a7c15 ^ uint64(r.Index)
 }
 
-// decide hands one record to the guest and returns what its process returned.
+// decide hands one record, whose slots are filled in, to the guest and returns what its process returned.
 func (in *instance) decide(r *bridge.Message, flags bridge.Flags, entry []byte) (abi.Returned, error) {
 	in.begin(r)
 	defer func() { in.record = nil }()
-	in.slots(r)
 	f := &in.fields
 	f.Time, f.Flags, f.ContentType, f.Entry = r.Time, uint16(flags), r.ContentType, entry
 	f.PayloadLen, f.Payload = len(r.Payload), r.Payload
@@ -252,37 +251,6 @@ func (in *instance) answered(name string, f api.Function, args ...uint64) (abi.R
 		return got, &fault{doing: name, err: errNoAnswer}
 	}
 	return got, nil
-}
-
-// slots fills in the labels that the guest asked for.
-func (in *instance) slots(r *bridge.Message) {
-	s := in.fields.Slots[:0]
-	if in.m.allLabels {
-		for i := range r.Labels {
-			s = append(s, there(r.Labels[i].Name), there(r.Labels[i].Value))
-		}
-		in.fields.Slots = s
-		return
-	}
-	for _, want := range in.m.manifest.Labels {
-		var value []byte
-		for i := range r.Labels {
-			if string(r.Labels[i].Name) == want {
-				value = there(r.Labels[i].Value)
-				break
-			}
-		}
-		s = append(s, value)
-	}
-	in.fields.Slots = s
-}
-
-// there is b, not nil: a label with an empty value is not an absent one.
-func there(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }
 
 // answer is the bytes that a guest's answer or state lies in: a view, valid until the next call.

@@ -36,9 +36,12 @@ func (s *stage) emit(it *item, e abi.Entry) error {
 
 // output applies the changes of o to m, which is the record yet.
 func (s *stage) output(m *bridge.Message, o *abi.Output) error {
+	if s.planned(m, o) {
+		return nil
+	}
 	var op abi.Op
-	payload := m.Payload
-	own := false // m's labels are in s.labels
+	payload, body := m.Payload, o.Body
+	own, others := false, 0 // whether m's labels are in s.labels; ops that are not of labels
 	for range o.Ops {
 		if err := o.Next(&op); err != nil {
 			return &fault{doing: abi.ExportProcess, err: err}
@@ -46,84 +49,54 @@ func (s *stage) output(m *bridge.Message, o *abi.Output) error {
 		switch op.Code {
 		case abi.SetLabel, abi.DeleteLabel, abi.ClearLabels, abi.RenameLabel:
 			if !own {
-				s.labels, own = append(s.labels[:0], m.Labels...), true
+				s.own(m.Labels)
+				own = true
 			}
 			s.change(&op)
-		case abi.SetTopic:
-			m.Topic = s.out.Copy(op.Value)
-		case abi.SetType:
-			m.ContentType = s.out.Copy(op.Value)
-		case abi.SetPayload:
-			m.Payload = s.out.Copy(op.Value)
-		case abi.CutPayload:
-			part, ok := op.Cut(payload)
-			if !ok {
-				return lie(abi.ExportProcess, "a part outside the payload of %d bytes", len(payload))
+		default:
+			others++
+			if err := s.set(m, &op, payload); err != nil {
+				return err
 			}
-			m.Payload = part
-		case abi.SetTime:
-			t := op.Time()
-			if t <= -maxTime || t >= maxTime {
-				return lie(abi.ExportProcess, "time %d, want less than 1<<61", t)
-			}
-			m.Shift += t - m.Time
-			m.Time = t
 		}
 	}
 	if len(o.Body) > 0 {
 		return lie(abi.ExportProcess, "%d bytes follow the last of %d ops", len(o.Body), o.Ops)
 	}
 	if own {
-		m.Labels = s.out.CopyLabels(compact(s.labels))
+		s.compact()
+		m.Labels = s.out.CopyLabels(s.labels)
+		if others == 0 && len(body) <= maxPlan {
+			s.remember(body, o.Ops, m.Labels)
+		}
 	}
 	return nil
 }
 
-// change applies an op to s.labels. A label that goes leaves a hole, a label without a name: moving the others for each would cost more
-// than all else.
-func (s *stage) change(op *abi.Op) {
-	at := find(s.labels, op.Key)
-	switch {
-	case op.Code == abi.ClearLabels:
-		s.labels = s.labels[:0]
-	case op.Code == abi.SetLabel && at < 0:
-		s.labels = append(s.labels, bridge.Label{Name: s.out.Copy(op.Key), Value: s.out.Copy(op.Value)})
-	case at < 0:
-	case op.Code == abi.SetLabel:
-		s.labels[at].Value = s.out.Copy(op.Value)
-	case op.Code == abi.DeleteLabel:
-		s.labels[at] = bridge.Label{}
-	case op.Code == abi.RenameLabel:
-		if other := find(s.labels, op.Value); other >= 0 && other != at {
-			s.labels[other] = bridge.Label{}
+// set applies an op that is not of labels to m, which was made of a record with that payload.
+func (s *stage) set(m *bridge.Message, op *abi.Op, payload []byte) error {
+	switch op.Code {
+	case abi.SetTopic:
+		m.Topic = s.out.Copy(op.Value)
+	case abi.SetType:
+		m.ContentType = s.out.Copy(op.Value)
+	case abi.SetPayload:
+		m.Payload = s.out.Copy(op.Value)
+	case abi.CutPayload:
+		part, ok := op.Cut(payload)
+		if !ok {
+			return lie(abi.ExportProcess, "a part outside the payload of %d bytes", len(payload))
 		}
-		s.labels[at].Name = s.out.Copy(op.Value)
+		m.Payload = part
+	case abi.SetTime:
+		t := op.Time()
+		if t <= -maxTime || t >= maxTime {
+			return lie(abi.ExportProcess, "time %d, want less than 1<<61", t)
+		}
+		m.Shift += t - m.Time
+		m.Time = t
 	}
-}
-
-// find returns the index of the label of a name, -1 if there is none.
-func find(ls []bridge.Label, name []byte) int {
-	for i := range ls {
-		if string(ls[i].Name) == string(name) && len(name) > 0 {
-			return i
-		}
-	}
-	return -1
-}
-
-// compact closes the holes.
-func compact(ls []bridge.Label) []bridge.Label {
-	n := 0
-	for i := range ls {
-		if len(ls[i].Name) == 0 {
-			continue
-		}
-		if n != i {
-			ls[n] = ls[i]
-		}
-		n++
-	}
-	return ls[:n]
+	return nil
 }
 
 // emitMasked puts the record behind the module with only the labels of the slots in mask.

@@ -24,9 +24,10 @@ type stage struct {
 	loaded  bool  // in holds the state that the batch begins with
 	reached int   // items before this one were processed by an instance that is gone: nothing of them is logged or counted again
 	tries   int   // faults that are no single record's: of load, flush and save
-	from    int32 // record whose outputs begin at first
+	record  int32 // whose outputs begin at first
 	first   int
 	anew    bool           // the committed state was refused and is given up
+	like    []bridge.Label // labels of the same names as the item's
 	texts   map[int]string // of items that are given up or set aside, by their index
 }
 
@@ -35,7 +36,8 @@ func (r *run) pass(ctx context.Context, l *link) error {
 	if len(r.items) == 0 {
 		return nil
 	}
-	s := stage{run: r, link: l, from: -1}
+	r.forget()
+	s := stage{run: r, link: l, record: -1}
 	if l.Stateful() {
 		s.owner = owner{r.chain.pipeline, r.stream}
 	}
@@ -152,7 +154,7 @@ func (s *stage) renew(at int) (int, error) {
 		return at, nil
 	}
 	s.loaded, s.reached = !s.Stateful(), max(s.reached, at)
-	s.from, s.first = -1, 0
+	s.record, s.first = -1, 0
 	clear(s.next)
 	s.next = s.next[:0]
 	return 0, nil
@@ -204,8 +206,8 @@ func (s *stage) save() error {
 // one has the guest decide on item i.
 func (s *stage) one(i int) error {
 	it := &s.items[i]
-	if it.from != s.from {
-		s.from, s.first = it.from, len(s.next)
+	if it.from != s.record {
+		s.record, s.first = it.from, len(s.next)
 	}
 	if it.tries >= triesPerRecord {
 		return s.giveUp(i)
@@ -218,6 +220,7 @@ func (s *stage) one(i int) error {
 	if s.in.calls++; s.in.calls%sampleEvery == 0 {
 		begun = time.Now()
 	}
+	s.slots(it.Labels)
 	got, err := s.in.decide(&it.Message, flags, s.entry)
 	if u, ok := err.(*unfit); ok {
 		it.tries = triesPerRecord
@@ -324,10 +327,11 @@ func (s *stage) flushBatch() error {
 		return nil
 	}
 	it := &s.items[at]
-	s.from, s.first = it.from, len(s.next)
+	s.record, s.first = it.from, len(s.next)
 	for s.first > 0 && s.next[s.first-1].from == it.from {
 		s.first--
 	}
+	s.like = it.Labels
 	s.in.begin(&it.Message)
 	got, err := s.in.answered(abi.ExportFlush, s.in.flush, uint64(abi.FlushBatch))
 	s.in.record = nil
