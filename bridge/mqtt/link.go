@@ -19,6 +19,7 @@ import (
 const (
 	maxIncoming = 64 << 10        // largest packet taken from a broker: acknowledgements are tiny. Announced in CONNECT
 	highWater   = 1 << 20         // bytes waiting for the writer at which no more packets are encoded
+	maxKept     = 4 * highWater   // a buffer that a single huge message has made larger is not kept for ever
 	lastWrites  = 2 * time.Second // how long Close waits for what is still to be written
 )
 
@@ -38,6 +39,7 @@ type link struct {
 	ids     []uint16 // QoS 0: packets in out, acknowledged once written
 	full    bool
 	closing bool
+	writing bool          // the writer has taken out and is writing it
 	err     error         // the first, of either way
 	kick    chan struct{} // out has something, or closing
 	done    chan struct{} // the writer has ended
@@ -82,7 +84,30 @@ func (l *link) fill(add func(dst []byte) (out []byte, id uint16, more bool)) {
 			l.ids = append(l.ids, id)
 		}
 	}
-	l.signal()
+	if !l.writeNow() {
+		l.signal()
+	}
+}
+
+// writeNow writes what is queued as far as the network takes it without waiting, and reports whether nothing is left to the writer: waking
+// it would cost more than the write. The caller holds mu.
+func (l *link) writeNow() bool {
+	c, ok := l.Conn.(interface{ tryWrite(p []byte) int })
+	if !ok || l.writing || l.full || len(l.ids) > 0 || l.err != nil {
+		return false
+	}
+	if len(l.out) == 0 {
+		return true
+	}
+	n := c.tryWrite(l.out)
+	l.out = l.out[:copy(l.out, l.out[n:])]
+	if len(l.out) > 0 {
+		return false
+	}
+	if cap(l.out) > maxKept {
+		l.out = nil
+	}
+	return true
 }
 
 func (l *link) signal() {
@@ -102,7 +127,7 @@ func (l *link) write() {
 		spare, l.out = l.out, spare[:0]
 		ids, l.ids = l.ids, ids[:0]
 		closing, wasFull := l.closing, l.full
-		l.full = false
+		l.full, l.writing = false, len(spare) > 0
 		l.mu.Unlock()
 		if len(spare) > 0 {
 			if _, err := l.Conn.Write(spare); err != nil {
@@ -110,6 +135,9 @@ func (l *link) write() {
 				return
 			}
 		}
+		l.mu.Lock()
+		l.writing = false
+		l.mu.Unlock()
 		for _, id := range ids {
 			l.on(session.Packet{Kind: session.Puback, ID: id})
 		}
@@ -119,8 +147,8 @@ func (l *link) write() {
 		if closing {
 			return
 		}
-		if cap(spare) > 4*highWater {
-			spare = nil // a single huge message shall not be remembered for ever
+		if cap(spare) > maxKept {
+			spare = nil
 		}
 	}
 }

@@ -25,6 +25,16 @@ func quick(c *net.TCPConn) net.Conn {
 	}}
 }
 
+// tryWrite writes what the kernel takes at once, and returns how much that is. An error means 0 here, and will be met again by Write. No
+// Write may be under way, which it would wait for.
+func (c *quickConn) tryWrite(p []byte) (n int) {
+	_ = c.raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), p)
+		return true
+	})
+	return max(n, 0)
+}
+
 func (c *quickConn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 {
