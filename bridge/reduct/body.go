@@ -204,22 +204,3 @@ func lay(body []byte, h *head, rs []bridge.Record, maxRecord int64) {
 		}
 	}
 }
-
-// layDoubled cuts a body in which some payloads stand twice or more, side by side. A record that was written and updated between two
-// of the sender's rounds is in its batch once for the write and once for the update that we answered 404: one header, two payloads,
-// and a Content-Length of both. (ReductStore 1.21.5 as the target refuses that with 422 and the sender forgets the batch.)
-func layDoubled(body []byte, h *head, rs []bridge.Record) error {
-	extra := int64(len(body)) - h.total
-	for i := range h.items {
-		n := h.items[i].size
-		p := body[:n:n]
-		rs[i].Payload, body = p, body[n:]
-		for n > 0 && extra >= n && bytes.Equal(body[:n], p) {
-			body, extra = body[n:], extra-n
-		}
-	}
-	if extra != 0 {
-		return fmt.Errorf("%w: %d bytes more than announced", errBody, extra)
-	}
-	return nil
-}
