@@ -77,6 +77,10 @@ func (f *intake) Unseen(_ context.Context, stream string, times []int64, unseen 
 	return nil
 }
 
+func (f *intake) Untouched(ctx context.Context, stream string, times []int64, untouched []bool) error {
+	return f.Unseen(ctx, stream, times, untouched)
+}
+
 func (f *intake) Update(_ context.Context, stream string, keys []bridge.Key, known []bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -357,4 +361,5 @@ type drain struct{}
 
 func (drain) Deliver(context.Context, *bridge.Batch) error               { return nil }
 func (drain) Unseen(context.Context, string, []int64, []bool) error      { return nil }
+func (drain) Untouched(context.Context, string, []int64, []bool) error   { return nil }
 func (drain) Update(context.Context, string, []bridge.Key, []bool) error { return nil }

@@ -14,7 +14,7 @@ import (
 // The sender reads a record when it sends it. Where labels were added a moment after the write, and a backlog waits, the POST for the write
 // carries them already, and a PATCH with the same labels follows in a later batch. Answered 404, it would bring every such record twice. The
 // ledger cannot tell: it keeps the labels' hash of updates only. What is forgotten here is sent twice, under another revision, and
-// lost never: a record is put in only when it was taken in with these very labels.
+// lost never: a record is put in only when it was taken in with these very labels by every pipeline.
 type recent struct {
 	slots [1 << 18]atomic.Uint64
 }
@@ -63,9 +63,9 @@ type taker struct {
 
 // turn is the right to deliver to a stream, and the buffers used under it.
 type turn struct {
-	free   chan struct{} // holds one token while nobody delivers
-	times  []int64
-	unseen []bool
+	free  chan struct{} // holds one token while nobody delivers
+	times []int64
+	first []bool // nobody has taken the record before
 }
 
 // Take is in.Deliver, remembered for Took. ErrRetry where ctx ends before it is this caller's turn.
@@ -77,11 +77,11 @@ func (k *taker) Take(ctx context.Context, in Intake, b *bridge.Batch) error {
 		return fmt.Errorf("wait for %s: %w", b.Stream, bridge.ErrRetry)
 	}
 	defer func() { w.free <- struct{}{} }()
-	w.times, w.unseen = w.times[:0], w.unseen[:0]
+	w.times, w.first = w.times[:0], w.first[:0]
 	for i := range b.Records {
-		w.times, w.unseen = append(w.times, b.Records[i].Time), append(w.unseen, false)
+		w.times, w.first = append(w.times, b.Records[i].Time), append(w.first, false)
 	}
-	if err := in.Unseen(ctx, b.Stream, w.times, w.unseen); err != nil {
+	if err := in.Untouched(ctx, b.Stream, w.times, w.first); err != nil {
 		return err
 	}
 	if err := in.Deliver(ctx, b); err != nil {
@@ -90,10 +90,11 @@ func (k *taker) Take(ctx context.Context, in Intake, b *bridge.Batch) error {
 	for i := range b.Records {
 		r := &b.Records[i]
 		switch {
-		case w.unseen[i]:
+		case w.first[i]:
 			k.recent.add(b.Stream, r.Time, r.Labels)
 		case !k.recent.has(b.Stream, r.Time, r.Labels):
-			// Seen before, with other labels or an update just taken: what is known of its labels is not the last word any more.
+			// Taken before by one pipeline at least, with other labels or an update just taken: what is known of its labels is not the last word
+			// any more.
 			k.recent.drop(b.Stream, r.Time)
 		}
 	}

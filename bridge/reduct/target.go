@@ -25,10 +25,12 @@ const (
 	noteTime    = 10 * time.Second  // deadline for a gap to be durable
 )
 
-// Intake takes records in: a *bridge.Intake, or several behind one.
+// Intake takes records in: one bridge.Intake or several. Its methods are those of bridge.Intake.
 type Intake interface {
 	Deliver(ctx context.Context, b *bridge.Batch) error
+	// Unseen sets unseen[i] where at least one lacks the record of times[i], Untouched untouched[i] where all do.
 	Unseen(ctx context.Context, stream string, times []int64, unseen []bool) error
+	Untouched(ctx context.Context, stream string, times []int64, untouched []bool) error
 	Update(ctx context.Context, stream string, keys []bridge.Key, known []bool) error
 }
 

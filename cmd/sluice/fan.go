@@ -28,13 +28,26 @@ func (f fan) Deliver(ctx context.Context, b *bridge.Batch) error {
 // Unseen sets unseen[i] where at least one pipeline lacks the record.
 func (f fan) Unseen(ctx context.Context, stream string, times []int64, unseen []bool) error {
 	clear(unseen)
+	return f.lacking(ctx, stream, times, func(i int, lacks bool) { unseen[i] = unseen[i] || lacks })
+}
+
+// Untouched sets untouched[i] where every pipeline lacks the record.
+func (f fan) Untouched(ctx context.Context, stream string, times []int64, untouched []bool) error {
+	for i := range untouched {
+		untouched[i] = true
+	}
+	return f.lacking(ctx, stream, times, func(i int, lacks bool) { untouched[i] = untouched[i] && lacks })
+}
+
+// lacking tells for each pipeline which records it lacks.
+func (f fan) lacking(ctx context.Context, stream string, times []int64, tell func(i int, lacks bool)) error {
 	one := make([]bool, len(times))
 	for _, in := range f {
 		if err := in.Unseen(ctx, stream, times, one); err != nil {
 			return err
 		}
 		for i, lacks := range one {
-			unseen[i] = unseen[i] || lacks
+			tell(i, lacks)
 		}
 	}
 	return nil

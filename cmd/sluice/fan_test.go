@@ -26,6 +26,9 @@ func TestFan(t *testing.T) {
 	if err := f.Unseen(ctx, stream, []int64{1, 2, 3}, unseen); err != nil || !slices.Equal(unseen, []bool{true, true, true}) {
 		t.Errorf("lacking in one: got %v, %v, want all unseen", unseen, err)
 	}
+	if err := f.Untouched(ctx, stream, []int64{1, 2, 3}, unseen); err != nil || !slices.Equal(unseen, []bool{false, false, true}) {
+		t.Errorf("taken by one: got %v, %v, want only the third untouched", unseen, err)
+	}
 	if err := f.Deliver(ctx, batch()); err != nil {
 		t.Fatal(err)
 	}
