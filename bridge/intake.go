@@ -36,16 +36,20 @@ type stream struct {
 	append  Append
 }
 
-// Deliver takes a batch in. nil: all of it is durably ours, was before, or was dropped; the sender may forget it. Any error: the sender keeps it.
-// It returns after ctx ended at the latest; what was written by then is found as seen when the batch comes again.
+// Deliver takes a batch in. nil: all of it is durably ours, was before, or was dropped; the sender may forget it. Any error: the sender
+// keeps it. It returns after ctx ended at the latest; what was written by then is found as seen when the batch comes again.
 func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 	s, err := in.take(ctx, b.Stream)
 	if err != nil {
 		return err
 	}
 	defer s.release()
-	if err := s.pickFresh(in, b); err != nil || len(s.records) == 0 {
+	if err := s.pickFresh(in, b); err != nil {
 		return err
+	}
+	if len(s.records) == 0 {
+		in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records))
+		return nil
 	}
 	if err := s.decide(ctx, in, b.Stream); err != nil {
 		return err
@@ -55,6 +59,8 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 		in.discard(b.Stream)
 		return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)
 	}
+	// Now, not before: whoever called comes again with the same batch after an error, many times where the ledger is full.
+	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
 	in.Metrics.taken(in.Pipeline, s.append.Verdicts)
 	return nil
 }
@@ -128,7 +134,6 @@ func (s *stream) pickFresh(in *Intake, b *Batch) error {
 			s.keys = append(s.keys, Key{r.Time, r.Revision})
 		}
 	}
-	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
 	return nil
 }
 

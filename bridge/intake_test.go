@@ -348,8 +348,15 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// A batch counts when it is taken, once, however often it was tried.
 func TestDeliverCounts(t *testing.T) {
-	in, _, _ := newIntake(t)
+	in, l, _ := newIntake(t)
+	l.Plan(bridgetest.Fails, bridgetest.Fails)
+	for range 2 {
+		if err := in.Deliver(t.Context(), batchOf(1, 2, 3)); !errors.Is(err, bridgetest.ErrInjected) {
+			t.Fatalf("deliver: got %v, want %v", err, bridgetest.ErrInjected)
+		}
+	}
 	for range 2 {
 		if err := in.Deliver(t.Context(), batchOf(1, 2, 3)); err != nil {
 			t.Fatal(err)
