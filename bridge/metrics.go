@@ -24,7 +24,7 @@ type Metrics struct {
 	DeliveryLatency   Histogram    // Append to delivered
 	ModuleCall        Histograms   // by module; sampled, one call in 64
 	ModuleFuel        Counters     // by module; units spent
-	ReconcileSuccess  atomic.Int64 // Unix microseconds of the last complete reconcile; 0 = none
+	ReconcileSuccess  atomic.Int64 // Unix microseconds of the last complete reconcile of an input; 0 = none
 }
 
 // Counters is a set of counters told apart by one label value.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -50,6 +51,7 @@ type Reconciler struct {
 	loud      *loud
 	jobs      chan *job
 	made      time.Time // by NewReconciler
+	last      atomic.Pointer[time.Time]
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last
@@ -103,7 +105,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// Pass reconciles every stream of the task once. It goes on past a stream that fails.
+// Pass reconciles every stream of the task once. It goes on past a stream that fails. nil: all of them were compared.
 func (r *Reconciler) Pass(ctx context.Context) error {
 	t, err := r.source.task(ctx, r.cfg.Replication)
 	if err != nil {
@@ -115,27 +117,32 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	if len(t.stateful) > 0 {
-		r.loud.warn("the replication task's condition depends on what it saw before: what it forgets cannot be fetched",
-			"task", t.name, "operators", strings.Join(t.stateful, " "))
-	} else {
-		for _, e := range entries {
-			err := r.passEntry(ctx, t, e.Name, extent{e.OldestRecord, e.LatestRecord, e.RecordCount > 0})
-			errs = append(errs, err)
-			if ctx.Err() != nil || futile(err) {
-				return errors.Join(errs...)
-			}
+	if len(t.stateful) > 0 { // nothing can be compared, and whoever asked must not take that for a reconcile
+		entries = nil
+		errs = append(errs, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): what it forgets cannot be fetched",
+			t.name, strings.Join(t.stateful, " ")))
+	}
+	for _, e := range entries {
+		err := r.passEntry(ctx, t, e.Name, extent{e.OldestRecord, e.LatestRecord, e.RecordCount > 0})
+		errs = append(errs, err)
+		if ctx.Err() != nil || futile(err) {
+			return errors.Join(errs...)
 		}
 	}
 	errs = append(errs, r.passGaps(ctx, t))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	now := time.Now()
+	r.last.Store(&now)
 	if r.mind.Metrics != nil {
-		r.mind.Metrics.ReconcileSuccess.Store(time.Now().UnixMicro())
+		r.mind.Metrics.ReconcileSuccess.Store(now.UnixMicro())
 	}
 	return nil
 }
+
+// Last is when a pass last ended well; nil where none has.
+func (r *Reconciler) Last() *time.Time { return r.last.Load() }
 
 // futile reports whether the next stream would fail for the same reason, after the same wait.
 func futile(err error) bool {

@@ -36,8 +36,8 @@ func TestPass(t *testing.T) {
 	if got := r.metrics.ReconcileMissing.At("edge").Load(); got != 201 {
 		t.Errorf("reconcile_missing: got %d, want 201", got)
 	}
-	if r.metrics.ReconcileSuccess.Load() == 0 {
-		t.Errorf("reconcile_success: got 0, want a time")
+	if last := r.Last(); last == nil || r.metrics.ReconcileSuccess.Load() != last.UnixMicro() {
+		t.Errorf("last reconcile: got %v and %d in the metrics, want the same time", last, r.metrics.ReconcileSuccess.Load())
 	}
 	if upTo, ok := r.marks.Reconciled("dst/e"); upTo != 201 || !ok {
 		t.Errorf("mark: got %d %v, want 201", upTo, ok)
@@ -159,7 +159,12 @@ func TestStateful(t *testing.T) {
 			t.Errorf("%s: settle: got %v, want nil", when, err)
 		}
 		r.Release("dst/e")
-		r.pass(t)
+		if err := r.Pass(t.Context()); err == nil || !strings.Contains(err.Error(), "depends on what it saw before") {
+			t.Errorf("%s: pass: got %v, want an error that says why nothing was compared", when, err)
+		}
+		if r.metrics.ReconcileSuccess.Load() != 0 || r.Last() != nil {
+			t.Errorf("%s: got a successful reconcile, want none", when)
+		}
 		if open, _ := r.gaps.OpenGaps(); len(open) != 1 || len(r.intake.streams) != 0 {
 			t.Errorf("%s: got %d open gaps and %d streams, want 1 and 0", when, len(open), len(r.intake.streams))
 		}

@@ -69,7 +69,9 @@ func (g *gate) inputStatus() []admin.Input {
 	gaps, err := g.store.OpenGaps()
 	var all []admin.Input
 	for _, in := range g.inputs {
-		s := admin.Input{Name: in.name, Kind: "replication", Gaps: []admin.Gap{}, Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil}
+		s := admin.Input{
+			Name: in.name, Kind: "replication", Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil, Gaps: []admin.Gap{},
+		}
 		for _, gap := range gaps {
 			if in.bucket != "*" && in.bucket != bridge.Bucket(gap.Stream) {
 				continue
@@ -83,9 +85,8 @@ func (g *gate) inputStatus() []admin.Input {
 		if err != nil {
 			s.LastError = err.Error()
 		}
-		if at := g.metrics.ReconcileSuccess.Load(); at > 0 && in.reconciler != nil {
-			last := time.UnixMicro(at)
-			s.LastReconcile = &last
+		if in.reconciler != nil {
+			s.LastReconcile = in.reconciler.Last()
 		}
 		all = append(all, s)
 	}
