@@ -27,11 +27,13 @@ const (
 	// A query for a run reads the seen records between the wanted ones as well: up to so many of them cost less than another query.
 	maxSeen    = 4
 	insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
+	quickPass  = time.Second      // longest comparison during which nothing is taken to be evicted
 )
 
 // tally is what a comparison found in the source.
 type tally struct {
 	records int
+	lacking int   // of them, those that were fetched
 	left    int   // of them, those that stay in the edge store: over max_record, garbled, or refused for good
 	first   int64 // time of the first
 	last    int64 // time of the last that is not in the future; 0 where there is none
@@ -51,6 +53,12 @@ func (t *tally) add(items []item, maxRecord int64) {
 			t.left++
 		}
 	}
+}
+
+// vouches reports whether a comparison that began at began saw by itself all that there was behind mark: its first record is not behind it,
+// so that nothing had been evicted by then, and it was over before much could be.
+func (t *tally) vouches(mark, began int64) bool {
+	return t.records > 0 && t.first <= mark && t.lacking == 0 && time.Now().UnixMicro()-began < quickPass.Microseconds()
 }
 
 // fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the
@@ -75,6 +83,7 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 			return found, err
 		}
 		for _, want := range runs {
+			found.lacking += len(want)
 			wrong, err := r.fetchRun(ctx, t, e, want)
 			if found.left += wrong; err != nil {
 				return found, err

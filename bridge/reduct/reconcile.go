@@ -202,7 +202,7 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 				return err
 			}
 		}
-		if marked && mark < upTo {
+		if marked && mark < upTo && !found.vouches(mark, now) {
 			if mark, err = r.passedBy(ctx, t, entry, stream, mark, upTo); err != nil {
 				return err
 			}
@@ -219,7 +219,8 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 }
 
 // passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted since the entries were listed,
-// which another stream that waits for a full ledger can make long ago, the comparison may not have seen. It returns the mark behind that.
+// which another stream that waits for a full ledger can make long ago, the comparison may not have seen. It returns the mark behind that. The
+// list of all entries is long, so that it is asked for only where the comparison does not vouch for itself.
 func (r *Reconciler) passedBy(ctx context.Context, t *task, entry, stream string, mark, upTo int64) (int64, error) {
 	entries, err := r.source.entries(ctx, t.srcBucket)
 	if err != nil {
@@ -244,7 +245,9 @@ func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
 	}
 	var streams []string
 	for _, g := range open {
-		streams = append(streams, g.Stream)
+		if bridge.Bucket(g.Stream) == t.dstBucket { // the others are for another input's reconciler
+			streams = append(streams, g.Stream)
+		}
 	}
 	slices.Sort(streams)
 	var errs []error

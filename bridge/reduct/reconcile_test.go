@@ -286,6 +286,41 @@ func TestPassedBy(t *testing.T) {
 	}
 }
 
+// The list of all entries is asked for once by a pass that has nothing to fetch, not once more for each entry.
+func TestPassLists(t *testing.T) {
+	r := newRig(t, nil)
+	entries := []string{"a", "b", "c", "d"}
+	for _, entry := range entries {
+		r.edge.fill(entry, 1, 10)
+	}
+	r.pass(t)
+	for _, entry := range entries {
+		r.edge.fill(entry, 11, 20)
+		mustDeliver(t, r.intake, "dst/"+entry, upTo(11, 20)...)
+	}
+	lists := func() int { return r.edge.requests("GET /b/src") - r.edge.requests("GET /b/src/") }
+	before := lists()
+	r.pass(t)
+	if got := lists() - before; got != 1 {
+		t.Errorf("lists: got %d, want 1", got)
+	}
+	if mark, _ := r.marks.Reconciled("dst/d"); mark != 20 {
+		t.Errorf("mark: got %d, want 20", mark)
+	}
+}
+
+// Gaps of another bucket are another input's: nothing is said or tried.
+func TestPassGapsOfOthers(t *testing.T) {
+	r := newRig(t, nil)
+	if err := r.gaps.NoteGap(t.Context(), bridge.Gap{Stream: "else/e", From: 5, To: 7}); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(t)
+	if n := len(r.streams); n != 0 {
+		t.Errorf("streams that were reconciled: got %d, want 0", n)
+	}
+}
+
 func wantGap(t *testing.T, r *rig, from, to int64) {
 	t.Helper()
 	open, err := r.gaps.OpenGaps()
