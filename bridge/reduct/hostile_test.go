@@ -2,12 +2,15 @@ package reduct
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -43,6 +46,44 @@ func TestManySenders(t *testing.T) {
 		if got := <-answers; got != 200 {
 			t.Errorf("answer: got %d, want 200", got)
 		}
+	}
+}
+
+// faulty is a listener that fails first.
+type faulty struct {
+	net.Listener
+	errs chan error
+}
+
+func (f faulty) Accept() (net.Conn, error) {
+	select {
+	case err := <-f.errs:
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+	default:
+		return f.Listener.Accept()
+	}
+}
+
+// Where the process has no files left, a connection waits; nothing ends.
+func TestAcceptFails(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := faulty{ln, make(chan error, 2)}
+	f.errs <- syscall.EMFILE
+	f.errs <- syscall.ENFILE
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- NewTarget(testConfig(), Parts{Intake: &intake{}, Gaps: &gaps{}}).Serve(ctx, f) }()
+	s := &site{t: t, addr: ln.Addr().String()}
+	want(t, s.send(capture(t, "plain.http")), 200)
+	if n := len(f.errs); n != 0 {
+		t.Errorf("planned faults that never fired: %d", n)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("serve: got %v, want nil", err)
 	}
 }
 

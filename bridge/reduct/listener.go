@@ -2,6 +2,7 @@ package reduct
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -39,21 +40,40 @@ func (c *crowd) Accept() (net.Conn, error) {
 		switch {
 		case !full:
 			conn, err := c.Listener.Accept()
-			if err != nil {
+			if err == nil {
+				return c.enter(conn), nil
+			}
+			if !passes(err) || !c.wait(left, acceptAgain) {
 				return nil, err
 			}
-			return c.enter(conn), nil
 		case oldest != nil && c.crowded(oldest):
 			_ = oldest.Close()
 		default:
-			select {
-			case <-left:
-			case <-time.After(grace):
-			case <-c.closed:
+			if !c.wait(left, grace) {
 				return nil, net.ErrClosed
 			}
 		}
 	}
+}
+
+// acceptAgain is the wait after a connection could not be accepted, unless one ends before.
+const acceptAgain = 100 * time.Millisecond
+
+// passes reports whether an error of Accept will pass: that the process or the system has no file left to open (EMFILE, ENFILE).
+func passes(err error) bool {
+	var e interface{ Temporary() bool }
+	return errors.As(err, &e) && e.Temporary()
+}
+
+// wait returns true when a connection has left or d is over, false when the listener is closed.
+func (c *crowd) wait(left <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-left:
+	case <-time.After(d):
+	case <-c.closed:
+		return false
+	}
+	return true
 }
 
 // grace is how long a connection may be silent in a crowd before it makes room. A sender speaks as soon as it is connected.
