@@ -13,14 +13,14 @@ func runRun(ctx context.Context, e *environment, args []string) error {
 	if err := parse(fs, args); err != nil {
 		return err
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before open, which may take a while: the signal would end the process
+	defer signal.Stop(hangups)
 	g, err := open(ctx, *path, e.log)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	e.log.Info("running", "version", version, "configuration", g.file.hash(), "page", g.page())
 	err = g.run(ctx, part{"reload", func(ctx context.Context) error { return g.reloadOn(ctx, hangups) }})
 	if err != nil {
