@@ -14,8 +14,11 @@ type Config struct {
 	Quota bridge.Size `toml:"quota"`
 	// KeepDelivered is how long settled messages stay, for verify; they give way to new ones before the quota is reached. Default 0s.
 	KeepDelivered bridge.Duration `toml:"keep_delivered"`
+	// GiveUp drops, at Open, what waits for remotes that Routes no longer has; without it such an Open is ErrUnrouted. What waits for a remote
+	// that is still there is sent, whatever became of its pipeline. Default false.
+	GiveUp bool `toml:"give_up"`
 
-	// Routes names the remotes of each pipeline. Messages of a pipeline that is not in it are given up at Open.
+	// Routes names the remotes of each pipeline. nil, as for tools: nothing is given up.
 	Routes map[string][]string `toml:"-"`
 	// CommitDeadline is how long a writer waits for a commit before the outcome is unknown. Default 5 s.
 	CommitDeadline time.Duration `toml:"-"`

@@ -86,8 +86,10 @@ func (l *Log) loadRemotes() error {
 		last = id
 		if !removed {
 			o := newOutbox(l, id, name)
-			o.givenUp = givenUp
 			l.outboxes[id], l.byName[name] = o, o
+		}
+		if givenUp > 0 {
+			l.givenUp[name] += givenUp
 		}
 		return nil
 	})
@@ -329,76 +331,4 @@ func (l *Log) loadGaps() error {
 		l.gaps = append(l.gaps, g)
 		return nil
 	})
-}
-
-// giveUp settles what has lost its route: the whole outbox of a remote that no pipeline sends to any more, and of the others the rows whose
-// pipeline does not; there the open claims stay, their handshakes want to be finished. Without routes, as tools open a ledger,
-// nothing is given up.
-func (l *Log) giveUp() error {
-	if l.cfg.Routes == nil {
-		return nil
-	}
-	routed := make(map[uint32]bool)
-	for _, ids := range l.routes {
-		for _, id := range ids {
-			routed[id] = true
-		}
-	}
-	for _, id := range sortedKeys(l.outboxes) {
-		o := l.outboxes[id]
-		if n := o.dropUnrouted(routed[id]); n == 0 && routed[id] {
-			continue
-		}
-		if err := l.storeGivenUp(o, !routed[id]); err != nil {
-			return fmt.Errorf("give up what remote %s has no route for: %w", o.name, err)
-		}
-		if !routed[id] {
-			delete(l.outboxes, id)
-			delete(l.byName, o.name)
-		}
-	}
-	return nil
-}
-
-// dropUnrouted returns how many messages it gave up.
-func (o *Outbox) dropUnrouted(routed bool) (n int64) {
-	for _, number := range sortedKeys(o.shares) {
-		sh, r := o.shares[number], o.log.rows.get(number)
-		if routed && slices.Contains(o.log.routes[r.stream.pipeline], o.id) {
-			continue
-		}
-		for i := range r.count {
-			if !sh.settled.Has(i) && (!routed || !sh.claimed.Has(i)) {
-				o.settle(bridge.Ref{Row: number, Index: uint32(i)})
-				n++
-			}
-		}
-	}
-	o.givenUp += n
-	return n
-}
-
-func (l *Log) storeGivenUp(o *Outbox, removed bool) error {
-	t, err := l.writer.Begin()
-	if err != nil {
-		return classify(err)
-	}
-	defer t.Rollback() // after Commit it does nothing
-	if _, err = t.Exec("UPDATE remote SET given_up=?, removed=? WHERE id=?", o.givenUp, removed, o.id); err != nil {
-		return classify(err)
-	}
-	if _, err = t.Exec("DELETE FROM step WHERE remote=?", o.id); err != nil {
-		return classify(err)
-	}
-	if removed {
-		_, err = t.Exec("DELETE FROM outbox WHERE remote=?", o.id)
-	} else {
-		data := o.appendCheckpoint(nil)
-		o.base, o.journal = o.number, 0
-		_, err = t.Exec(statements[sqlOutbox], o.id, int64(o.number), int64(seal(data, uint64(o.id), o.number)), data)
-	}
-	if err != nil {
-		return classify(err)
-	}
-	return classify(t.Commit())
 }

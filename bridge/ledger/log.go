@@ -61,6 +61,7 @@ type Log struct {
 	gaps       []bridge.Gap
 	lastGap    int64
 	reconciled map[string]int64
+	givenUp    map[string]int64 // by name of a remote
 	lastError  error
 	diskFull   bool // the ballast is in use
 	epoch      epoch
@@ -74,7 +75,7 @@ const (
 )
 
 // Open opens the ledger in dir, makes one where there is none, and reads what is needed to go on. Nothing more is written until
-// Run. ErrCorrupt where something that was acknowledged is missing or damaged.
+// Run. ErrCorrupt where something that was acknowledged is missing or damaged, ErrUnrouted where the configuration has no way out for it.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	return openWith(ctx, dir, cfg, productionLimits(int64(cfg.withDefaults().Quota)))
 }
@@ -89,6 +90,7 @@ func openWith(ctx context.Context, dir string, cfg Config, limits limits) (*Log,
 		cfg: cfg, dir: dir, limits: limits,
 		waiting: make(chan struct{}, 1), fresh: make(chan struct{}), gone: newGone(),
 		streams: make(map[streamKey]*stream), outboxes: make(map[uint32]*Outbox), byName: make(map[string]*Outbox),
+		givenUp: make(map[string]int64),
 	}
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger in %s: %w", dir, err), l.Close())

@@ -246,57 +246,82 @@ func newestOf(l *running) (found bool, newest int64, n int) {
 	return ok, t, len(l.Streams())
 }
 
-// TestRoutes: what a remote or a pipeline's route was removed for is given up and counted; the others go on.
-func TestRoutes(t *testing.T) {
+// routed is a configuration with these routes.
+func routed(rs map[string][]string) Config {
+	cfg := testConfig()
+	cfg.Routes = rs
+	return cfg
+}
+
+// TestRemovedPipeline: what a remote that is still there has of a pipeline that is gone or was renamed, is sent.
+func TestRemovedPipeline(t *testing.T) {
+	dir := t.TempDir()
+	l := start(t, dir, routed(map[string][]string{"p": {"a", "b"}, "q": {"b"}}))
+	mustAppend(t, l, passing("b/e", 10, 1, 2))
+	l.stop()
+	l = start(t, dir, routed(map[string][]string{"renamed": {"a"}, "q": {"b"}}))
+	for _, remote := range []string{"a", "b"} {
+		settleRow(t, l.Outbox(remote), 1)
+	}
+	if st := l.Stats(); len(st.GivenUp) > 0 || st.Live > 0 {
+		t.Errorf("got %+v, want both messages delivered to both", st)
+	}
+	if err := l.Append(context.Background(), passing("b/e", 10, 3)); err == nil {
+		t.Error("a pipeline without remotes was taken")
+	}
+}
+
+// TestRemovedRemote: while messages wait for it, an Open says so and changes nothing (rule 20); with give_up they are dropped, and
+// their count stays. A remote that waits for nothing goes without a word.
+func TestRemovedRemote(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	routes := func(rs map[string][]string) Config {
-		cfg := testConfig()
-		cfg.Routes = rs
-		return cfg
-	}
-	l := start(t, dir, routes(map[string][]string{"p": {"a", "b"}, "q": {"b"}}))
+	l := start(t, dir, routed(map[string][]string{"p": {"a", "b"}, "q": {"b"}, "r": {"idle"}}))
 	mustAppend(t, l, passing("b/e", 10, 1, 2))
 	q := passing("b/e", 10, 1, 2, 3)
 	q.Pipeline = "q"
 	mustAppend(t, l, q)
-	claim := &bridge.Step{Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 2}}}}
-	if err := l.Outbox("b").Commit(ctx, claim); err != nil {
+	if err := l.Outbox("b").Commit(ctx, &bridge.Step{Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 2}}}}); err != nil {
 		t.Fatal(err)
 	}
+	settleBut(t, l.Outbox("b"), 1, 1)
 	l.stop()
 
-	l = start(t, dir, routes(nil)) // a tool
-	if got := l.Stats().GivenUp; len(got) > 0 {
-		t.Errorf("a tool gave up %v", got)
-	}
-	l.stop()
-
-	l = start(t, dir, routes(map[string][]string{"p": {"b"}, "q": {"c"}}))
-	if l.Outbox("a") != nil {
-		t.Error("the removed remote has an outbox")
-	}
-	if got, want := l.Stats().GivenUp["b"], int64(2); got != want {
-		t.Errorf("b gave up %d, want %d: one of the three is claimed", got, want)
-	}
-	r, err := l.Outbox("b").Restore(ctx, "")
-	if err != nil || len(r.Claims) != 1 {
-		t.Errorf("got %+v and %v, want the open claim", r, err)
-	}
-	done := &bridge.Step{Acks: []bridge.Ack{{Kind: bridge.AckDelivered}}}
-	if err := l.Outbox("b").Commit(ctx, done); err != nil {
-		t.Fatal(err)
-	}
-	settleRow(t, l.Outbox("b"), 1)
-	l.stop()
-	l = start(t, dir, routes(map[string][]string{"p": {"a"}, "q": {"b"}}))
-	for _, b := range l.Stats().Backlog {
-		if b.Records != 0 {
-			t.Errorf("got backlog %+v, want none: what was given up or settled stays so", b)
+	cfg := routed(map[string][]string{"p": {"a"}, "q": {"renamed"}})
+	for range 2 {
+		_, err := openWith(ctx, dir, cfg, testLimits())
+		const want = "1 messages of pipeline p wait for remote b, 3 messages of pipeline q wait for remote b: no pipeline sends there"
+		if !errors.Is(err, ErrUnrouted) || !strings.Contains(err.Error(), want) {
+			t.Fatalf("got %v, want it to say %q", err, want)
 		}
 	}
-	if err := l.Append(ctx, &bridge.Append{Pipeline: "x", Stream: "b/e", Messages: make([]bridge.Message, 1)}); err == nil {
-		t.Error("a pipeline without remotes was taken")
+	l = start(t, dir, routed(nil)) // a tool
+	if st := l.Stats(); len(st.GivenUp) > 0 || l.Outbox("b") == nil || l.Outbox("b").shares[2].left != 3 {
+		t.Errorf("got %+v of a tool, want nothing given up", st)
+	}
+	l.stop()
+
+	cfg.GiveUp = true
+	for n := range 3 { // the count is durable, and needs the key once
+		l = start(t, dir, cfg)
+		if got := l.Stats().GivenUp; len(got) != 1 || got["b"] != 4 {
+			t.Errorf("start %d: gave up %v, want 4 of b", n, got)
+		}
+		if l.Outbox("b") != nil || l.Outbox("idle") != nil {
+			t.Error("a removed remote has an outbox")
+		}
+		l.stop()
+		cfg.GiveUp = false
+	}
+	l = start(t, dir, routed(map[string][]string{"p": {"a"}, "q": {"b"}}))
+	for _, b := range l.Stats().Backlog {
+		if b.Remote == "b" && b.Records != 0 {
+			t.Errorf("got backlog %+v, want none: a name that comes back is another remote", b)
+		}
+	}
+	settleRow(t, l.Outbox("a"), 1)
+	if st := l.Stats(); st.Live > 0 || st.GivenUp["b"] != 4 {
+		t.Errorf("got %+v, want all settled and the count kept", st)
 	}
 }
 

@@ -27,7 +27,6 @@ type Outbox struct {
 	base    uint64 // of the last journal row that the checkpoint contains
 	journal int    // bytes of the journal rows after base
 	unknown bool   // a commit has not reported: nothing more until the process starts anew
-	givenUp int64  // messages that lost their route
 }
 
 // share is what a remote has done of a row, which is live as long as a remote has a share of it.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ type Stats struct {
 	Parked    int64
 	Gaps      int
 	Backlog   []Backlog
-	GivenUp   map[string]int64 // by remote: messages that lost their route
+	GivenUp   map[string]int64 // by remote, mostly ones that are gone: messages that were dropped with it, since the ledger was made
 	LastError error            // of a write; nil: none since Open
 }
 
@@ -38,14 +39,11 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	st := Stats{
 		Epoch: l.Epoch(), Restored: l.epoch.restored, Rows: l.nextRow, Live: l.live, Kept: l.kept, Quota: l.cfg.Quota,
-		DiskFull: l.diskFull, Parked: l.parked.records, Gaps: len(l.gaps), GivenUp: make(map[string]int64), LastError: l.lastError,
+		DiskFull: l.diskFull, Parked: l.parked.records, Gaps: len(l.gaps), GivenUp: maps.Clone(l.givenUp), LastError: l.lastError,
 	}
 	now := time.Now().UnixMicro()
 	sums := make(map[[2]string]*Backlog)
 	for _, o := range l.outboxes {
-		if o.givenUp > 0 {
-			st.GivenUp[o.name] = o.givenUp
-		}
 		for pipeline, ids := range l.routes {
 			if slices.Contains(ids, o.id) {
 				sums[[2]string{o.name, pipeline}] = &Backlog{Remote: o.name, Pipeline: pipeline}
