@@ -110,12 +110,30 @@ func (f *file) Validate() error {
 	for _, p := range slices.Sorted(maps.Keys(f.Pipelines)) {
 		f.checkPipeline(p, bad)
 	}
-	for _, in := range slices.Sorted(maps.Keys(f.Inputs.Replication)) {
-		if len(f.readersOf(in)) == 0 && len(f.Pipelines) > 0 {
-			bad("inputs.replication.%s: no pipeline reads it", in)
+	f.checkInputs(bad)
+	return errors.Join(errs...)
+}
+
+// checkInputs: a stream is what the ledger tells records apart by, with their time. Two inputs that may bring one of the same name would each
+// find the other's records seen, and answer 200 for what nobody took.
+func (f *file) checkInputs(bad func(string, ...any)) {
+	names := slices.Sorted(maps.Keys(f.Inputs.Replication))
+	for i, n := range names {
+		in, key := f.Inputs.Replication[n], "inputs.replication."+n
+		if len(f.readersOf(n)) == 0 && len(f.Pipelines) > 0 {
+			bad("%s: no pipeline reads it", key)
+		}
+		if f.Ledger.Quota < in.MaxBody {
+			bad("ledger.quota: %v, want at least max_body of %s (%v): a larger request would never fit", f.Ledger.Quota, key, in.MaxBody)
+		}
+		for _, other := range names[:i] {
+			theirs := f.Inputs.Replication[other].Bucket
+			if in.Bucket == theirs || in.Bucket == "*" || theirs == "*" {
+				bad("%s.bucket: %q, but inputs.replication.%s has %q: entries of one name would be taken for the same stream; want a bucket for each",
+					key, in.Bucket, other, theirs)
+			}
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // checkNames: a name means one thing. A pipeline may be called like its input or module, but not like a remote: both count parked records.

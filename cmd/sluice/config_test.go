@@ -121,6 +121,18 @@ client_id = "c"
 topic = "t"
 `
 
+// twoInputs has the second one read by the pipeline of small, the first by another.
+func twoInputs(a, edge string) string {
+	return fmt.Sprintf(`[pipelines.q]
+inputs = ["a"]
+remote = "far"
+[inputs.replication.a]
+bucket = %q
+[inputs.replication.edge]
+bucket = %q
+`, a, edge)
+}
+
 func TestFileValidate(t *testing.T) {
 	tests := []struct{ name, old, new, want string }{
 		{"fine", "", "", ""},
@@ -144,6 +156,16 @@ func TestFileValidate(t *testing.T) {
 		{"ordering", `remote = "far"`, "remote = \"far\"\nordering = \"strikt\"",
 			`c.toml:9: pipelines.p.ordering: ordering "strikt", want strict, pipelined or none`},
 		{"a package's own", `topic = "t"`, `qos = 3`, "c.toml:9: remotes.mqtt.far.topic: "},
+		{"two inputs of any bucket", "[inputs.replication.edge]", "[inputs.replication.a]\n[inputs.replication.edge]",
+			"c.toml:2: inputs.replication.a: no pipeline reads it\n" + `c.toml:3: inputs.replication.edge.bucket: "*", but inputs.replication.a has "*": `},
+		{"two inputs of one bucket", "[inputs.replication.edge]\n", twoInputs("x", "x"),
+			`c.toml:8: inputs.replication.edge.bucket: "x", but inputs.replication.a has "x": `},
+		{"one input of any bucket", "[inputs.replication.edge]\n", twoInputs("x", "*"),
+			`c.toml:8: inputs.replication.edge.bucket: "*", but inputs.replication.a has "x": `},
+		{"an input for each bucket", "[inputs.replication.edge]\n", twoInputs("x", "y"), ""},
+		{"quota", "\n[inputs", "[ledger]\nquota = \"72MiB\"\n[inputs", ""},
+		{"quota below max_body", "\n[inputs", "[ledger]\nquota = \"71MiB\"\n[inputs",
+			"c.toml:2: ledger.quota: 71MiB, want at least max_body of inputs.replication.edge (72MiB): "},
 		{"later", "[modules.m]", "[inputs.kafka.k]\n[modules.m]", "c.toml:3: inputs.kafka: not available in this version"},
 		{"data_dir", "\n[inputs", "data_dir = \"\"\n[inputs", "c.toml:1: data_dir: empty, want a directory"},
 		{"nothing", small, "", "c.toml: pipelines: none, want at least one [pipelines.NAME]"},

@@ -34,6 +34,7 @@ type options struct {
 	token  string // API token of the store
 	bucket string // settings of the source bucket, JSON
 	ledger string // lines of [ledger]
+	input  string // lines of [inputs.replication.edge]
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
@@ -49,6 +50,7 @@ listen = "{admin}"
 listen = "{target}"
 bucket = "gate"
 token = "site-token"
+INPUT
 [inputs.replication.edge.source]
 url = "STORE"
 token = "TOKEN"
@@ -86,7 +88,8 @@ func newSite(t *testing.T, o options) *site {
 	s.store = real.StartStore(t, "", o.token)
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
-	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL, "LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules).Replace(config)
+	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
+		"LEDGER", o.ledger, "INPUT", o.input, "REMOTE", o.remote, "MODULES", modules).Replace(config)
 	s.sluice = real.NewSluice(t, t.TempDir(), text)
 	s.store.Bucket(t, "vib", o.bucket)
 	s.store.Replicate(t, "to-gate", fmt.Sprintf(
