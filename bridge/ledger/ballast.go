@@ -59,16 +59,21 @@ func (b *ballast) write() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// remove gives the room to whoever writes next; an error where there was none.
+func (b *ballast) remove() error {
+	b.there = false
+	return os.Remove(b.path)
+}
+
 // dropBallast gives the room of the ballast to the database; false where it is gone already.
 func (l *Log) dropBallast() (bool, error) {
 	if !l.ballast.there {
 		return false, nil
 	}
-	l.ballast.there = false
 	l.mu.Lock()
 	l.diskFull = true
 	l.mu.Unlock()
-	if err := os.Remove(l.ballast.path); err != nil {
+	if err := l.ballast.remove(); err != nil {
 		return false, nil // no room was made: the writes fail as they would without a ballast
 	}
 	return true, l.checkpointWAL()

@@ -50,7 +50,8 @@ func (l *Log) ClearRestored(ctx context.Context) error {
 	return l.submit(ctx, w)
 }
 
-// openEpoch compares database and file, and begins the next epoch: first in the database, then in the file.
+// openEpoch compares database and file, and begins the next epoch: first in the database, then in the file. A file that stays behind says
+// less, and nothing wrong; it is written again while the ledger runs.
 func (l *Log) openEpoch() error {
 	file, err := readEpoch(filepath.Join(l.dir, epochFile))
 	if err != nil {
@@ -72,7 +73,12 @@ func (l *Log) openEpoch() error {
 			return err
 		}
 	}
-	return l.noteEpoch()
+	if err := l.noteEpoch(); err != nil {
+		l.mu.Lock()
+		l.note(err)
+		l.mu.Unlock()
+	}
+	return nil
 }
 
 // older says why the database, whose last row is row, is taken for an old copy, "" where it is not.

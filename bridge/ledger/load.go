@@ -3,7 +3,6 @@ package ledger
 import (
 	"database/sql"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -22,7 +21,6 @@ func (l *Log) load() error {
 			return err
 		}
 	}
-	l.ballast.path, l.ballast.size = filepath.Join(l.dir, "ballast"), l.limits.ballast
 	if err := l.ballast.restore(); err != nil {
 		l.note(err) // a full disk is no reason not to send what is there
 	}

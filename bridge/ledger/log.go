@@ -86,26 +86,48 @@ func openWith(ctx context.Context, dir string, cfg Config, limits limits) (*Log,
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Log{
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger in %s: %w", dir, err)
+	}
+	l := newLog(dir, cfg, limits)
+	err = l.open(ctx)
+	if err != nil && !errors.Is(err, bridge.ErrCorrupt) && !errors.Is(err, ErrUnrouted) && l.ballast.remove() == nil {
+		// A full disk has many names: no space, a file that cannot be made, an input/output error. Once more in the ballast's room. Closed
+		// after the removal, so that SQLite copies the write-ahead log into it.
+		first := errors.Join(err, l.closeDB())
+		l = newLog(dir, cfg, limits)
+		if err = l.open(ctx); err != nil {
+			err = errors.Join(err, fmt.Errorf("before the ballast was removed: %w", first))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger in %s: %w", dir, err), l.closeDB(), lock.Close())
+	}
+	l.lock = lock
+	return l, nil
+}
+
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	return takeLock(filepath.Join(dir, lockFile))
+}
+
+func newLog(dir string, cfg Config, limits limits) *Log {
+	return &Log{
 		cfg: cfg, dir: dir, limits: limits,
 		waiting: make(chan struct{}, 1), fresh: make(chan struct{}), gone: newGone(),
 		streams: make(map[streamKey]*stream), outboxes: make(map[uint32]*Outbox), byName: make(map[string]*Outbox),
 		givenUp: make(map[string]int64),
+		ballast: ballast{path: filepath.Join(dir, "ballast"), size: limits.ballast},
 	}
-	if err := l.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger in %s: %w", dir, err), l.Close())
-	}
-	return l, nil
 }
 
+// open needs the directory's lock.
 func (l *Log) open(ctx context.Context) error {
-	if err := os.MkdirAll(l.dir, 0o750); err != nil {
-		return err
-	}
 	var err error
-	if l.lock, err = takeLock(filepath.Join(l.dir, lockFile)); err != nil {
-		return err
-	}
 	path := filepath.Join(l.dir, dbFile)
 	if l.writer, err = openDB(path); err != nil {
 		return err
@@ -123,7 +145,9 @@ func (l *Log) open(ctx context.Context) error {
 }
 
 // Close releases the files. Run must have returned.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return errors.Join(l.closeDB(), l.lock.Close()) }
+
+func (l *Log) closeDB() error {
 	var errs []error
 	if l.tx != nil {
 		errs = append(errs, l.tx.close())
@@ -132,9 +156,6 @@ func (l *Log) Close() error {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
-	}
-	if l.lock != nil {
-		errs = append(errs, l.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -133,6 +133,80 @@ func TestCorruptWhileRunning(t *testing.T) {
 	}
 }
 
+// TestOpenOnFullDisk: a start that fails is tried once more in the room of the ballast, which damage and a wrong configuration leave alone. The
+// fault is a trigger on what every start writes.
+func TestOpenOnFullDisk(t *testing.T) {
+	const fail = "CREATE TRIGGER fault BEFORE INSERT ON meta WHEN (SELECT n FROM faults)<%d" +
+		" BEGIN UPDATE faults SET n=n+1; SELECT RAISE(FAIL, 'no space left'); END; UPDATE faults SET n=0"
+	for _, c := range []struct {
+		name   string
+		damage string
+		cfg    Config
+		faults int // attempts that failed
+		opens  bool
+		kept   bool // the ballast is the same file as before
+	}{
+		{"no fault", "UPDATE meta SET name=name", testConfig(), 0, true, true},
+		{"fits into the ballast's room", fmt.Sprintf(fail, 1), testConfig(), 1, true, false},
+		{"does not", fmt.Sprintf(fail, 9), testConfig(), 2, false, false},
+		{"corrupt", "DELETE FROM gone", testConfig(), 0, false, true},
+		{"wrong configuration", "UPDATE meta SET name=name", routed(map[string][]string{"p": {"c"}}), 0, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filled(t)
+			before, err := os.Stat(filepath.Join(dir, "ballast"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			damage(t, dir, "CREATE TABLE faults(n); INSERT INTO faults VALUES(0)")
+			damage(t, dir, c.damage)
+			l, err := openWith(context.Background(), dir, c.cfg, smallLimits())
+			if (err == nil) != c.opens {
+				t.Errorf("got %v, want it to open: %v", err, c.opens)
+			}
+			if err == nil {
+				l.Close()
+			}
+			after, err := os.Stat(filepath.Join(dir, "ballast"))
+			if kept := err == nil && os.SameFile(before, after) && before.ModTime().Equal(after.ModTime()); kept != c.kept {
+				t.Errorf("kept the ballast: %v, want %v", kept, c.kept)
+			}
+			if n := faults(t, dir); n != c.faults {
+				t.Errorf("%d attempts failed, want %d", n, c.faults)
+			}
+		})
+	}
+}
+
+func faults(t *testing.T, dir string) (n int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow("SELECT n FROM faults").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestEpochFileFails: it is noted, and the ledger opens.
+func TestEpochFileFails(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, epochFile+".new"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	l, err := openWith(context.Background(), dir, testConfig(), testLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Stats().LastError; err == nil || !strings.Contains(err.Error(), "note epoch") {
+		t.Errorf("got %v, want the file that could not be written", err)
+	}
+}
+
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	l := start(t, dir, testConfig())
