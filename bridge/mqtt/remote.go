@@ -300,6 +300,9 @@ func (r *Remote) happened(e *event) {
 		r.o.Log.Error("another client has connected with our client id: messages in flight are sent again, marked", "client", x.name)
 		r.m.Distrust(e.conn)
 	case lost:
+		for _, f := range r.m.Frames() {
+			r.route(f) // those of this connection end with it: the next one may be ready in the same turn, and wants CONNECT first
+		}
 		x.link, x.connect = nil, nil
 		x.frames, x.at = x.frames[:0], 0
 		r.m.Lost(e.conn, e.blame)

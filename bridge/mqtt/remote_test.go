@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/bridgetest"
+	"github.com/sluicebridge/sluice/bridge/mqtt/session"
 )
 
 func testConfig(address string) Config {
@@ -172,6 +174,74 @@ func checkProperties(t *testing.T, p packets.Packet, qos int) {
 	} {
 		if got := property(p, name); got != want {
 			t.Errorf("property %s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestTurnAcrossConnections has one turn find an acknowledgement, the end of its connection and the next connection: what the acknowledgement lets
+// go is of the old one, and nothing goes out on the new one before CONNECT (rule 13).
+func TestTurnAcrossConnections(t *testing.T) {
+	l := bridgetest.NewLedger(t, "far")
+	appendRows(t, l, 0, 1, 5, "bucket/a")
+	c := testConfig("127.0.0.1:1")
+	c.QoS, c.Window = 1, 1
+	r, err := New("far", c, pipelined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := l.Outbox("far")
+	if err := r.restore(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := o.Next(t.Context(), 0, 10)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	if err := r.Take(rows[0]); err != nil {
+		t.Fatal(err)
+	}
+	connection := func() (*link, chan bool) {
+		near, far := net.Pipe()
+		t.Cleanup(func() { near.Close(); far.Close() })
+		return newLink(near, func(session.Packet) {}, func() {}), make(chan bool, 1)
+	}
+	first, connect := connection()
+	r.events.add(event{kind: ready, link: first, connect: connect})
+	turn(t, r, o)
+	<-connect
+	r.events.add(event{kind: accepted, most: 10})
+	turn(t, r, o)
+	if len(first.out) == 0 {
+		t.Fatal("nothing was sent on the first connection")
+	}
+	second, connect := connection()
+	r.events.add(event{kind: acked, packet: session.Packet{Kind: session.Puback, ID: 1}})
+	r.events.add(event{kind: lost})
+	r.events.add(event{kind: ready, link: second, connect: connect})
+	if _, err := r.Turn(false); err != nil {
+		t.Fatal(err)
+	}
+	if len(second.out) > 0 {
+		t.Errorf("the new connection got % x before CONNECT", second.out)
+	}
+}
+
+// turn does what a pump does until nothing is left to commit.
+func turn(t *testing.T, r *Remote, o bridge.Outbox) {
+	t.Helper()
+	for {
+		if _, err := r.Turn(false); err != nil {
+			t.Fatal(err)
+		}
+		s := r.Step()
+		if s == nil {
+			return
+		}
+		if err := o.Commit(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Done(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
