@@ -124,12 +124,13 @@ func (l *Log) append(ctx context.Context, a *bridge.Append) error {
 	return l.submit(ctx, &write{put: p.put, end: p.end, size: p.size()})
 }
 
-// reserve takes room in the quota until end gives it back or turns it into a row.
+// reserve takes room in the quota until end gives it back or turns it into a row. One that is larger than the quota goes in when nothing else
+// waits: its sender would offer it for ever.
 func (l *Log) reserve(s *stream, size int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.live+l.reserved+int64(size) > int64(l.cfg.Quota) {
-		return fmt.Errorf("%d bytes more than the %d of %v that wait: %w", size, l.live+l.reserved, l.cfg.Quota, bridge.ErrFull)
+	if waits := l.live + l.reserved; waits > 0 && waits+int64(size) > int64(l.cfg.Quota) {
+		return fmt.Errorf("%d bytes more than the %d of %v that wait: %w", size, waits, l.cfg.Quota, bridge.ErrFull)
 	}
 	l.reserved += int64(size)
 	s.busy = true

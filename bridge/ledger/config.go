@@ -10,7 +10,8 @@ import (
 
 // Config says where the limits of a ledger are.
 type Config struct {
-	// Quota is how many bytes may wait: messages that are not settled, and parked records. An Append beyond it is ErrFull. Default 256MiB.
+	// Quota is how many bytes may wait: messages that are not settled, and parked records. An Append beyond it is ErrFull
+	// unless nothing else waits. Default 256MiB.
 	Quota bridge.Size `toml:"quota"`
 	// KeepDelivered is how long settled messages stay, for verify; they give way to new ones before the quota is reached. Default 0s.
 	KeepDelivered bridge.Duration `toml:"keep_delivered"`

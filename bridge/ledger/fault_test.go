@@ -206,6 +206,25 @@ func TestQuota(t *testing.T) {
 	mustAppend(t, l, passing("b/e", 100_000, int64(rows)))
 }
 
+// TestLargerThanQuota: an Append that no empty ledger has room for goes in alone, and nothing beside it.
+func TestLargerThanQuota(t *testing.T) {
+	ctx := context.Background()
+	cfg := testConfig()
+	cfg.Quota = minQuota
+	l := start(t, t.TempDir(), cfg)
+	large := func(at int64) *bridge.Append { return passing("b/e", minQuota+1, at) }
+	mustAppend(t, l, large(1))
+	for name, a := range map[string]*bridge.Append{"large": large(2), "small": passing("b/e", 1, 2)} {
+		if err := l.Append(ctx, a); !errors.Is(err, bridge.ErrFull) {
+			t.Errorf("%s while the first waits: got %v, want %v", name, err, bridge.ErrFull)
+		}
+	}
+	for _, remote := range []string{"a", "b"} {
+		settleRow(t, l.Outbox(remote), 1)
+	}
+	mustAppend(t, l, large(2))
+}
+
 // settleRow claims all messages of a row and calls them delivered.
 func settleRow(t testing.TB, o *Outbox, number uint64) {
 	t.Helper()
