@@ -302,15 +302,7 @@ func (l *Log) transact(ws []*write) error {
 		return err
 	}()
 	if err == nil {
-		err = t.exec(sqlCommit)
-		if err == nil && l.after != nil {
-			err = l.after()
-		}
-		if err != nil && !errors.Is(err, errDiskFull) {
-			// The log may hold the whole transaction or half of it, and the page cache is not to be trusted after a failed fsync: only a
-			// new start can tell.
-			err = fmt.Errorf("%w: %w", bridge.ErrUnknown, err)
-		}
+		err = l.sync(t)
 	}
 	if err != nil {
 		tidied(false)
@@ -324,8 +316,26 @@ func (l *Log) transact(ws []*write) error {
 		l.wal += int64(w.size) + commitOverhead
 	}
 	l.took = time.Since(began)
+	return nil
+}
+
+// sync ends a transaction: one fsync, and hardly anything else.
+func (l *Log) sync(t *tx) error {
+	began := time.Now()
+	err := t.exec(sqlCommit)
+	if err == nil && l.after != nil {
+		err = l.after()
+	}
+	switch {
+	case errors.Is(err, errDiskFull):
+		return err
+	case err != nil:
+		// The log may hold the whole transaction or half of it, and the page cache is not to be trusted after a failed fsync: only a
+		// new start can tell.
+		return fmt.Errorf("%w: %w", bridge.ErrUnknown, err)
+	}
 	if l.cfg.Metrics != nil {
-		l.cfg.Metrics.LedgerFsync.Observe(l.took)
+		l.cfg.Metrics.LedgerFsync.Observe(time.Since(began))
 	}
 	return nil
 }

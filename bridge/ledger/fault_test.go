@@ -159,6 +159,25 @@ func TestCommitFails(t *testing.T) {
 	}
 }
 
+// TestFsyncMetric: it has the COMMIT, not the statements before it.
+func TestFsyncMetric(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig()
+		cfg.Metrics = new(bridge.Metrics)
+		l := start(t, t.TempDir(), cfg, func(l *Log) {
+			l.after = func() error { time.Sleep(3 * time.Second); return nil } // of the test's clock
+		})
+		w := &write{small: true, end: func(error) {}, put: func(*tx) error { time.Sleep(time.Second); return nil }}
+		if err := l.submit(context.Background(), w); err != nil {
+			t.Fatal(err)
+		}
+		l.stop()
+		if _, n, sum := cfg.Metrics.LedgerFsync.Read(); n != 1 || sum != 3*time.Second {
+			t.Errorf("got %d commits of %v, want 1 of 3s", n, sum)
+		}
+	})
+}
+
 // TestClosed: the end of Run takes what waits, and refuses what comes after.
 func TestClosed(t *testing.T) {
 	l, err := Open(context.Background(), t.TempDir(), testConfig())
