@@ -36,6 +36,7 @@ type client struct {
 	wiped  bool          // of run: the last connection ended the broker's session, the next one makes ours
 
 	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
+	awaited  atomic.Int64 // of inflight: the broker's turn, not ours
 	acks     atomic.Int64 // read so far
 
 	mu     sync.Mutex
@@ -231,12 +232,12 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 			bye := &paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}
 			return errors.Join(errErased, client.Disconnect(bye)) // whether it arrives or not, nobody needs the session
 		case <-tick:
-			if still++; seen != c.acks.Load() || c.inflight.Load() == 0 {
+			if still++; seen != c.acks.Load() || c.awaited.Load() == 0 {
 				still, seen = 0, c.acks.Load()
 			}
 			if still >= 2 { // two whole ticks
 				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v",
-					c.inflight.Load(), time.Duration(c.c.Watchdog)))
+					c.awaited.Load(), time.Duration(c.c.Watchdog)))
 				return nil
 			}
 		}

@@ -333,8 +333,9 @@ func (r *Remote) carry() error {
 			if e == nil {
 				continue
 			}
-			n, _ := r.m.Flying(e.id)
+			n, awaited := r.m.Flying(e.id)
 			e.inflight.Store(int64(n))
+			e.awaited.Store(int64(awaited))
 			if err := r.flush(e); err != nil {
 				return err
 			}

@@ -84,6 +84,7 @@ func (m *Machine) pubrec(c *conn, n uint64, p Packet) {
 	case k.has(received): // said twice; the PUBREL is sent or will be
 	case p.Code < codeError, p.Code == codeIDInUse && k.has(resent): // 0x91 to a resend: "I have it"
 		k.flags |= received
+		c.ours++
 		m.pressing = true
 		m.acks = append(m.acks, bridge.Ack{Conn: c.id, Number: n, Kind: bridge.AckReceived})
 	case p.Code == codeIDInUse:
@@ -142,6 +143,9 @@ func (m *Machine) Refuse(id uint16, number uint64, reason string) {
 	}
 	m.park(c, number, reason+"; it was sent before and may have arrived")
 	k := c.at(number)
+	if !k.has(received) {
+		c.ours++
+	}
 	k.flags |= received | releasable // nothing is noted: after a crash it is refused again
 	k.rels = 1
 	m.release(c)
@@ -165,6 +169,9 @@ func (m *Machine) end(c *conn, n uint64, a bridge.Ack) {
 	k.flags |= ended
 	c.open--
 	c.flying--
+	if k.has(received) && n >= c.released { // a broker that said PUBREC to what could not be sent
+		c.ours--
+	}
 	a.Conn, a.Number = c.id, n
 	m.acks = append(m.acks, a)
 	m.count(k.lane, c, -1)

@@ -31,6 +31,7 @@ type conn struct {
 	allowed  int    // Receive Maximum, or the configuration's limit
 	answered bool   // something was acknowledged on it
 	flying   int    // sent on it and not ended; a QoS 2 message counts until PUBCOMP
+	ours     int    // of flying: PUBREC is in and PUBREL is not out, so the broker waits for us
 	open     int    // claims not ended
 	durable  uint64 // claims below are durable and may be sent
 	touched  uint64 // claims below were sent on this network connection
@@ -149,12 +150,12 @@ func (m *Machine) Lost(id uint16, blame bool) {
 	}
 	blame = blame && c.state == online && c.flying > 0 && !c.answered
 	c.state = down
-	if !blame {
-		return
+	if blame {
+		if c.strikes++; c.strikes >= parkAfter && !m.c.Hold {
+			m.parkSuspect(c)
+		}
 	}
-	if c.strikes++; c.strikes >= parkAfter && !m.c.Hold {
-		m.parkSuspect(c)
-	}
+	c.flying, c.ours = 0, 0
 }
 
 // parkSuspect gives up the one message in flight.
@@ -179,6 +180,7 @@ func (m *Machine) Distrust(id uint16) {
 		m.frames = append(m.frames, Frame{Kind: Drop, Conn: id})
 		c.state = down
 	}
+	c.flying, c.ours = 0, 0
 	if !c.tried && !c.noteOpen {
 		m.note(c, bridge.NoteTrying) // so that a crash does not make us trust it again
 	}
@@ -227,7 +229,7 @@ func (c *conn) forgetSession() {
 // resume starts sending on a new network connection: first what is open, in claim order (rule 13).
 func (m *Machine) resume(c *conn) {
 	c.state = online
-	c.flying, c.touched, c.released, c.answered = 0, c.base, c.base, false
+	c.touched, c.released, c.answered = c.base, c.base, false
 	if m.c.QoS != 2 {
 		for n := c.base; n < c.next; n++ {
 			if k := c.at(n); k.has(sent) && !k.has(ended) {
@@ -257,6 +259,9 @@ func (m *Machine) send(c *conn) {
 		if _, ok := m.parking[k.Ref]; ok {
 			k.flags |= received | releasable
 			k.rels = 1 // 0x92 is as good as any answer
+		}
+		if k.has(received) {
+			c.ours++
 		}
 		if !k.has(releasable) {
 			m.publish(c, k)
@@ -288,6 +293,7 @@ func (m *Machine) release(c *conn) {
 			return
 		}
 		k.rels = min(2, k.rels+1)
+		c.ours--
 		m.frames = append(m.frames, Frame{Kind: Pubrel, Conn: c.id, ID: c.packetID(c.released), Number: c.released, Ref: k.Ref, Dup: k.rels > 1})
 	}
 }

@@ -250,10 +250,11 @@ func (m *Machine) Retry() {
 // Held returns how many lanes wait for Retry.
 func (m *Machine) Held() int { return len(m.held) }
 
-// Flying returns how many messages of a connection were sent and are not acknowledged, and how many may be.
-func (m *Machine) Flying(id uint16) (n, window int) {
+// Flying returns how many messages were sent on id's network connection and are not acknowledged, and how many of them wait for the broker: the
+// others have their PUBREC, and wait for it to be durable.
+func (m *Machine) Flying(id uint16) (n, awaited int) {
 	if c := m.conn(id); c != nil {
-		return c.flying, c.window
+		return c.flying, c.flying - c.ours
 	}
 	return 0, 0
 }

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -245,6 +246,13 @@ func (w *world) retry() bool {
 
 // carry puts the machine's frames on the wire.
 func (w *world) carry() {
+	for id := range w.clients {
+		n, awaited := w.m.Flying(uint16(id))
+		if awaited < 0 || awaited > n || w.qos < 2 && awaited != n || n > 0 && w.finished() {
+			w.fail = fmt.Sprintf("connection %d: %d in flight, %d await the broker", id, n, awaited)
+			return
+		}
+	}
 	for _, f := range w.m.Frames() {
 		c := &w.clients[f.Conn]
 		switch {
