@@ -123,9 +123,6 @@ func (f *file) checkInputs(bad func(string, ...any)) {
 		if len(f.readersOf(n)) == 0 && len(f.Pipelines) > 0 {
 			bad("%s: no pipeline reads it", key)
 		}
-		if f.Ledger.Quota < in.MaxBody {
-			bad("ledger.quota: %v, want at least max_body of %s (%v): a larger request would never fit", f.Ledger.Quota, key, in.MaxBody)
-		}
 		for _, other := range names[:i] {
 			theirs := f.Inputs.Replication[other].Bucket
 			if in.Bucket == theirs || in.Bucket == "*" || theirs == "*" {

@@ -113,7 +113,6 @@ func TestBothFull(t *testing.T) {
 	s := newSite(t, options{
 		open:   true, // after each hole stable-speed would let the speed settle anew
 		ledger: `quota = "1MiB"`,
-		input:  "max_record = \"512KiB\"\nmax_body = \"1MiB\"", // of which the ledger has room for one
 		bucket: `{"quota_type":"FIFO","quota_size":1500000,"max_block_size":64000,"max_block_records":256}`,
 	})
 	s.sluice.Up()

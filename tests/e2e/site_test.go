@@ -34,7 +34,6 @@ type options struct {
 	token  string // API token of the store
 	bucket string // settings of the source bucket, JSON
 	ledger string // lines of [ledger]
-	input  string // lines of [inputs.replication.edge]
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
@@ -50,7 +49,6 @@ listen = "{admin}"
 listen = "{target}"
 bucket = "gate"
 token = "site-token"
-INPUT
 [inputs.replication.edge.source]
 url = "STORE"
 token = "TOKEN"
@@ -89,7 +87,7 @@ func newSite(t *testing.T, o options) *site {
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
 	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
-		"LEDGER", o.ledger, "INPUT", o.input, "REMOTE", o.remote, "MODULES", modules).Replace(config)
+		"LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules).Replace(config)
 	s.sluice = real.NewSluice(t, t.TempDir(), text)
 	s.store.Bucket(t, "vib", o.bucket)
 	s.store.Replicate(t, "to-gate", fmt.Sprintf(
