@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -361,11 +362,12 @@ func torn(rng *rand.Rand, s, next snapshot) snapshot {
 }
 
 // TestCrash cuts and garbles what was written after an acknowledged write, and opens that: all that was acknowledged is there, of the
-// write after it all or nothing (rules 1 and 3).
+// write after it all or nothing (rules 1 and 3). Other seeds each time; CRASH_SEED repeats those of a run.
 func TestCrash(t *testing.T) {
-	for seed := range uint64(3) {
+	first := crashSeed(t)
+	for seed := first; seed != first+3; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			m := newModel(t, seed+100)
+			m := newModel(t, seed)
 			dir := t.TempDir()
 			limits := smallLimits()
 			limits.wal = 400 << 10
@@ -385,6 +387,20 @@ func TestCrash(t *testing.T) {
 			checkImages(t, m.rng, states, images)
 		})
 	}
+}
+
+// crashSeed is CRASH_SEED, or of the clock; it is shown where the test fails.
+func crashSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("CRASH_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("CRASH_SEED: %v", err)
+		}
+	}
+	t.Logf("CRASH_SEED=%d", seed)
+	return seed
 }
 
 func checkImages(t *testing.T, rng *rand.Rand, states []string, images []snapshot) {
