@@ -106,7 +106,8 @@ func (c *Config) validateTLS() (errs []error) {
 		for _, k := range []struct {
 			key   string
 			given bool
-		}{{"ca_file", c.CAFile != ""}, {"cert_file", c.CertFile != ""}, {"server_name", c.ServerName != ""}, {"insecure", c.Insecure}} {
+		}{{"ca_file", c.CAFile != ""}, {"cert_file", c.CertFile != ""}, {"key_file", c.KeyFile != ""},
+			{"server_name", c.ServerName != ""}, {"insecure", c.Insecure}} {
 			if k.given {
 				errs = append(errs, fmt.Errorf("%s: given, but broker %s is without TLS, want mqtts://", k.key, c.Broker))
 			}
@@ -126,7 +127,7 @@ func (c *Config) validateMessages() (errs []error) {
 		least, most int64
 	}{
 		{"qos", int64(c.QoS), 0, 2}, {"connections", int64(c.Connections), 1, 1024}, {"window", int64(c.Window), 1, 65535},
-		{"max_packet", int64(c.MaxPacket), 0, maxRemaining + 5}, {"expiry", int64(c.Expiry) / 1e9, 0, 1<<32 - 1},
+		{"max_packet", int64(c.MaxPacket), 0, maxRemaining + 5}, {"expiry", c.expirySeconds(), 0, 1<<32 - 1},
 	} {
 		if n.value < n.least || n.value > n.most {
 			add("%s: %d, want %d..%d", n.key, n.value, n.least, n.most)
@@ -140,6 +141,16 @@ func (c *Config) validateMessages() (errs []error) {
 		}
 	}
 	return errs
+}
+
+// expirySeconds rounds up: a message never expires earlier than asked for, and what is short is not "none".
+func (c *Config) expirySeconds() int64 {
+	d := time.Duration(c.Expiry)
+	s := int64(d / time.Second)
+	if d%time.Second > 0 {
+		s++
+	}
+	return s
 }
 
 func (c *Config) validateTimes() (errs []error) {

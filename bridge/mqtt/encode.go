@@ -1,12 +1,13 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -52,7 +53,9 @@ type encoder struct {
 	template bridge.Template
 	id       bool
 	labels   bool
-	perLabel bool // the topic needs the message
+	root     byte     // first of the configured topic
+	perLabel bool     // the topic needs the message
+	inTopic  []string // names of the labels it needs
 
 	topic    []byte // of topicRow, unless perLabel
 	topicRow uint64
@@ -66,8 +69,8 @@ func newEncoder(c *Config) (*encoder, error) {
 		return nil, fmt.Errorf("topic: %w", err)
 	}
 	return &encoder{
-		qos: byte(c.QoS), retain: c.Retain, expiry: uint32((time.Duration(c.Expiry) + time.Second - 1) / time.Second), tenant: c.Tenant,
-		template: t, perLabel: strings.Contains(c.Topic, "{label:"), id: c.IDIn == "user-property", labels: c.LabelsIn == "user-property",
+		qos: byte(c.QoS), retain: c.Retain, expiry: uint32(c.expirySeconds()), tenant: c.Tenant,
+		template: t, root: c.Topic[0], perLabel: strings.Contains(c.Topic, "{label:"), inTopic: labelsOf(c.Topic), id: c.IDIn == "user-property", labels: c.LabelsIn == "user-property",
 	}, nil
 }
 
@@ -83,6 +86,18 @@ func parseTopic(text string) (bridge.Template, error) {
 		return bridge.Template{}, err
 	}
 	return bridge.ParseTemplate(text)
+}
+
+// labelsOf returns the names of the labels that a topic needs, which ParseTemplate has taken.
+func labelsOf(topic string) (names []string) {
+	for {
+		_, after, found := strings.Cut(topic, "{label:")
+		if !found {
+			return names
+		}
+		name, rest, _ := strings.Cut(after, "}")
+		names, topic = append(names, name), rest
+	}
 }
 
 // publish appends the PUBLISH of m. An error means that m can never be sent like this, and nothing was appended.
@@ -136,6 +151,9 @@ func (e *encoder) makeTopic(row uint64, stream string, m *bridge.Message) (err e
 		return nil
 	}
 	e.topicRow = 0
+	if err := e.checkLabels(m); err != nil {
+		return fmt.Errorf("topic: %w", err)
+	}
 	if e.topic, err = e.template.Append(e.topic[:0], stream, e.tenant, m); err != nil {
 		return fmt.Errorf("topic: %w", err)
 	}
@@ -145,7 +163,7 @@ func (e *encoder) makeTopic(row uint64, stream string, m *bridge.Message) (err e
 		}
 		e.topic = append(e.topic, m.Topic...)
 	}
-	if err := checkTopic(e.topic); err != nil {
+	if err := e.checkTopic(); err != nil {
 		return fmt.Errorf("topic %q: %w", e.topic[:min(len(e.topic), 200)], err)
 	}
 	if !e.perLabel && len(m.Topic) == 0 {
@@ -154,10 +172,26 @@ func (e *encoder) makeTopic(row uint64, stream string, m *bridge.Message) (err e
 	return nil
 }
 
-// checkTopic wants a topic name as the specification does (4.7), and no empty level but the first: that one only the configuration can make.
-func checkTopic(t []byte) error {
+// checkLabels keeps a label in the level of the topic that the configuration gives it: it chooses a name there, not the tree.
+func (e *encoder) checkLabels(m *bridge.Message) error {
+	for i := range m.Labels {
+		l := &m.Labels[i]
+		if bytes.IndexByte(l.Value, '/') >= 0 && slices.Contains(e.inTopic, string(l.Name)) {
+			return fmt.Errorf("value %q of label %s has a /", l.Value[:min(len(l.Value), 200)], l.Name)
+		}
+	}
+	return nil
+}
+
+// checkTopic wants a topic name as the specification does (4.7), and no empty level but the first: that one only the configuration can make,
+// as it alone can choose one of the broker's own trees ($SYS, $share).
+func (e *encoder) checkTopic() error {
+	t := e.topic
 	if len(t) == 0 || len(t) > maxString {
 		return fmt.Errorf("%d B, want 1..%d", len(t), maxString)
+	}
+	if t[0] != e.root && (t[0] == '$' || t[0] == '/') {
+		return fmt.Errorf("begins with %c, which the configured topic does not", t[0])
 	}
 	for i, b := range t {
 		switch {

@@ -144,6 +144,43 @@ func TestEncodeTopicFollowsRow(t *testing.T) {
 	}
 }
 
+// TestTopicRoot: labels and names choose a name in the configured tree, never the tree.
+func TestTopicRoot(t *testing.T) {
+	for _, tt := range []struct{ topic, stream, label, module, want string }{
+		{"{label:x}/a", "b/e", "v", "", "v/a"},
+		{"{label:x}/a", "b/e", "$SYS", "", "error: begins with $"},
+		{"{label:x}{entry}", "b/e", "$", "", "error: begins with $"},
+		{"{label:x}/a", "b/e", "", "", "error: begins with /"},
+		{"{label:x}", "b/e", "", "a", "error: begins with /"},
+		{"/{label:x}", "b/e", "v", "", "/v"},
+		{"{bucket}/a", "$system/e", "v", "", "error: begins with $"},
+		{"$share/{label:x}", "b/e", "$v", "", "$share/$v"},
+		{"f/{label:x}", "b/e", "$v", "", "f/$v"},
+		{"f/{label:x}", "b/e", "a/b", "", "error: value \"a/b\" of label x has a /"},
+		{"f/{tenant}/{label:x}", "b/e", "/", "", "error: value \"/\" of label x has a /"},
+		{"f/{entry}", "b/e/1", "a/b", "m/n", "f/e/1/m/n"},
+	} {
+		c := testConfig("localhost:1883")
+		c.Topic, c.Tenant = tt.topic, "t"
+		e, err := newEncoder(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := bridge.Message{Topic: []byte(tt.module), Record: bridge.Record{Labels: []bridge.Label{{Name: []byte("x"), Value: []byte(tt.label)}}}}
+		raw, err := e.publish(nil, &session.Frame{ID: 1, Ref: bridge.Ref{Row: 1}}, tt.stream, &m, 0)
+		got := ""
+		if err != nil {
+			got = "error: " + err.Error()
+		} else {
+			got = decode(t, raw).Topic
+		}
+		want, isError := strings.CutPrefix(tt.want, "error: ")
+		if isError != (err != nil) || isError && !strings.Contains(got, want) || !isError && got != want {
+			t.Errorf("%s with %q of %s: got %q, want %q", tt.topic, tt.label, tt.stream, got, tt.want)
+		}
+	}
+}
+
 func TestCheckText(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"": true, "plain": true, "Köln": true, "日本": true, "\U0001F600": true,
