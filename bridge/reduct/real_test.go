@@ -119,6 +119,9 @@ func (r *real) arrived(stream string, want []int64) {
 	}
 }
 
+// rejectBatch refuses the sender's first batch, and then each of its records.
+func rejectBatch(in *intake) { in.before = slices.Repeat([]error{bridge.ErrRejected}, 1+85) }
+
 // Each row of the answer table, and what the real sender then does: whatever happens, all arrives, once, in order.
 func TestRealAnswers(t *testing.T) {
 	t.Parallel()
@@ -132,12 +135,13 @@ func TestRealAnswers(t *testing.T) {
 		{name: "200"},
 		{name: "zstd", change: map[string]any{"compression": "zstd"}},
 		{name: "gzip", change: map[string]any{"compression": "gzip"}},
-		{name: "full, 503", plan: func(in *intake) { in.before = slices.Repeat([]error{bridge.ErrFull}, 12) }},
+		{name: "full, 503", plan: func(in *intake) { in.before = slices.Repeat([]error{bridge.ErrFull}, 6) }},
 		{name: "append fails, 503", plan: func(in *intake) { in.before = []error{errors.New("disk gone")} }},
 		{name: "stored but failed, 503", plan: func(in *intake) { in.after = []error{errors.New("disk gone")} }},
-		{name: "rejected, gap, 422", plan: func(in *intake) { in.before = []error{bridge.ErrRejected} }},
-		{name: "rejected without a source", noSource: true, lost: true, plan: func(in *intake) { in.before = []error{bridge.ErrRejected} }},
-		{name: "full without a source", noSource: true, plan: func(in *intake) { in.before = slices.Repeat([]error{bridge.ErrFull}, 12) }},
+		{name: "rejected as a batch only", plan: func(in *intake) { in.before = []error{bridge.ErrRejected} }},
+		{name: "rejected, gap, 422", plan: rejectBatch},
+		{name: "rejected without a source", noSource: true, lost: true, plan: rejectBatch},
+		{name: "full without a source", noSource: true, plan: func(in *intake) { in.before = slices.Repeat([]error{bridge.ErrFull}, 6) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
