@@ -14,8 +14,9 @@ import (
 type rows struct {
 	outbox bridge.Outbox
 	byNo   map[uint64]*row
-	loaded []*row // with messages, in the order of loading
-	bytes  int    // of loaded
+	loaded []*row   // with messages, in the order of loading
+	bytes  int      // of loaded
+	early  []uint64 // rows of open claims that Take has not come to, ascending
 }
 
 type row struct {
@@ -25,7 +26,7 @@ type row struct {
 	appended int64 // microseconds
 	size     int
 	left     int  // messages that are neither delivered nor parked
-	taken    bool // came through Take
+	taken    bool // came through Take, or never will
 	messages []bridge.Message
 }
 
@@ -36,6 +37,9 @@ func newRows(o bridge.Outbox) *rows { return &rows{outbox: o, byNo: make(map[uin
 
 // add notes a row. It returns nil for one that was done before it came: all of it was claimed in an earlier life.
 func (r *rows) add(b *bridge.Row, take bool) *row {
+	if take {
+		r.passed(b.Number)
+	}
 	x := r.byNo[b.Number]
 	if x == nil {
 		x = &row{number: b.Number, stream: b.Stream, pipeline: b.Pipeline, appended: b.Appended, size: b.Bytes, left: b.Count}
@@ -55,6 +59,19 @@ func (r *rows) add(b *bridge.Row, take bool) *row {
 		return nil
 	}
 	return x
+}
+
+// passed notes that Take has come to row n: rows come in order, and one that was settled before its turn is left out by the outbox.
+func (r *rows) passed(n uint64) {
+	for len(r.early) > 0 && r.early[0] <= n {
+		x := r.byNo[r.early[0]]
+		if r.early = r.early[1:]; x == nil || x.number == n {
+			continue
+		}
+		if x.taken = true; x.left == 0 {
+			r.drop(x)
+		}
+	}
 }
 
 func (r *rows) drop(x *row) {
@@ -137,6 +154,7 @@ func (r *rows) restore(ctx context.Context, claims []bridge.OpenClaim) error {
 			after = batch[i].Number
 			if open[after] {
 				r.add(&batch[i], false)
+				r.early = append(r.early, after)
 				delete(open, after)
 			}
 		}

@@ -72,3 +72,39 @@ func TestRowsRestored(t *testing.T) {
 		t.Error("row 2 is done and still there")
 	}
 }
+
+// TestRowsPassed: the outbox leaves out a row of an open claim that is settled before the pump comes to it, and it is forgotten all the same; also
+// where the pump hears of the settling only after it has passed.
+func TestRowsPassed(t *testing.T) {
+	l := bridgetest.NewLedger(t, "far")
+	appendRows(t, l, 0, 4, 1, "b/e")
+	o := l.Outbox("far")
+	r := newRows(o)
+	var open []bridge.OpenClaim
+	for n := uint64(1); n <= 3; n++ {
+		open = append(open, bridge.OpenClaim{Claim: bridge.Claim{Ref: bridge.Ref{Row: n}}})
+	}
+	if err := r.restore(t.Context(), open); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := o.Next(t.Context(), 0, 10)
+	if err != nil || len(stored) != 4 {
+		t.Fatalf("%d rows, %v", len(stored), err)
+	}
+	r.ended(bridge.Ref{Row: 1})
+	if r.add(&stored[3], true) == nil {
+		t.Error("row 4 is not to be offered")
+	}
+	if r.byNo[1] != nil {
+		t.Error("row 1, settled and passed, is still there")
+	}
+	for n := uint64(2); n <= 3; n++ {
+		if _, _, err := r.find(bridge.Ref{Row: n}); err != nil {
+			t.Errorf("row %d, not settled yet: %v", n, err)
+		}
+		r.ended(bridge.Ref{Row: n})
+	}
+	if len(r.byNo) != 1 || len(r.early) != 0 {
+		t.Errorf("%d rows and %d early ones are left, want row 4", len(r.byNo), len(r.early))
+	}
+}
