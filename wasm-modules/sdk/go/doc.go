@@ -10,6 +10,17 @@
 //
 //	func main() {} // never called: the module is a library
 //
+//	type filter struct{}
+//
+//	func (f *filter) Init(config sluice.JSON) error { return nil }
+//
+//	func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
+//		if string(r.Slot(0)) == "0" { // the first of labels; nil where the record has none
+//			return sluice.Drop(0)
+//		}
+//		return sluice.Pass
+//	}
+//
 // and built with Go alone:
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags='-s -w' -o filter.wasm .
