@@ -66,7 +66,7 @@ func defaultFile() file {
 // fileOptions say how entries of the maps begin, and which keys are for later versions.
 func fileOptions() config.Options {
 	return config.Options{
-		Defaults: []any{reduct.Default, mqtt.Default, host.Default, defaultPipeline},
+		Defaults: []any{reduct.Default, defaultRemote, host.Default, defaultPipeline},
 		Later: []string{
 			"inputs.mqtt", "inputs.mqtt-listener", "inputs.kafka", "inputs.reduct", "remotes.reduct", "remotes.kafka", "remotes.influx",
 			"pipelines.*.when", "remotes.mqtt.*.drain",

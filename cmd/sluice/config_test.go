@@ -156,6 +156,7 @@ func TestFileValidate(t *testing.T) {
 		{"ordering", `remote = "far"`, "remote = \"far\"\nordering = \"strikt\"",
 			`c.toml:9: pipelines.p.ordering: ordering "strikt", want strict, pipelined or none`},
 		{"a package's own", `topic = "t"`, `qos = 3`, "c.toml:9: remotes.mqtt.far.topic: "},
+		{"no client_id", "client_id = \"c\"\n", "", ""},
 		{"two inputs of any bucket", "[inputs.replication.edge]", "[inputs.replication.a]\n[inputs.replication.edge]",
 			"c.toml:2: inputs.replication.a: no pipeline reads it\n" + `c.toml:3: inputs.replication.edge.bucket: "*", but inputs.replication.a has "*": `},
 		{"two inputs of one bucket", "[inputs.replication.edge]\n", twoInputs("x", "x"),

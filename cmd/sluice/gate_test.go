@@ -208,9 +208,13 @@ inputs = ["edge"]
 remotes = ["far2"]
 [remotes.mqtt.far2]
 broker = "mqtt://` + b.address() + `"
-client_id = "d"
 topic = "out/two/{entry}"
 `))
+	for i, want := range []string{"c", "sluice-" + g.store.Identity()[:8]} {
+		if got := g.remotes[i].mqtt.Status().Connections[0].ClientID; got != want {
+			t.Errorf("client id: got %q, want %q", got, want)
+		}
+	}
 	b.send(g, 0, 50)
 	b.await(200)
 	stop()

@@ -179,6 +179,7 @@ func makeChains(guests *host.Runtime, f *file, modules map[string]*host.Module, 
 
 // openRemotes makes the far ends that a pipeline sends to. Nothing connects before run.
 func (g *gate) openRemotes(f *file) error {
+	ids := clientIDs(f.Remotes.MQTT, g.store.Identity())
 	for _, name := range slices.Sorted(maps.Keys(f.Remotes.MQTT)) {
 		outbox := g.store.Outbox(name)
 		if outbox == nil {
@@ -186,6 +187,7 @@ func (g *gate) openRemotes(f *file) error {
 			continue
 		}
 		c := f.Remotes.MQTT[name]
+		c.ClientID = ids[name]
 		lanes, err := lanesOf(f, name, c.Ordering())
 		if err != nil {
 			return err
