@@ -175,7 +175,7 @@ type appending struct {
 	done    []int64 // times of updates that were wanted
 	states  []bridge.State
 	parked  []parkedRow
-	merged  []merge
+	merged  []*segment
 	closing *closing
 	number  uint64
 }

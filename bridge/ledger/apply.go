@@ -32,7 +32,7 @@ func (o *Outbox) replay(number uint64, data []byte) error {
 func (o *Outbox) setFar(far string) {
 	if o.far != "" && o.far != far {
 		for _, c := range o.conns {
-			c.lose()
+			c.loseSession()
 			c.trying = true
 		}
 	}
@@ -51,7 +51,7 @@ func (o *Outbox) apply(s *bridge.Step) error {
 		c := o.conn(n.Conn)
 		c.trying = n.Kind == bridge.NoteTrying
 		if n.Kind == bridge.NoteLost {
-			c.lose()
+			c.loseSession()
 		}
 	}
 	for _, c := range s.Claims {
@@ -122,9 +122,8 @@ func (c *conn) trim() {
 	}
 }
 
-// lose is what the end of a session at the far end means: nothing is known of what was open.
-func (c *conn) lose() {
-	c.trying = false
+// loseSession is what the end of a session at the far end means for the claims: nothing is known of what was open.
+func (c *conn) loseSession() {
 	for i := range c.claims {
 		if c.claims[i].open {
 			c.claims[i].received, c.claims[i].marked = false, true

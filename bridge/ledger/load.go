@@ -15,7 +15,7 @@ func (l *Log) load() error {
 	defer l.mu.Unlock()
 	for _, step := range []func() error{
 		l.loadMeta, l.loadRemotes, l.loadStreams, l.loadRows, l.checkDense, l.loadSeen, l.loadClosed, l.checkSeen, l.loadWanted,
-		l.loadOutboxes, l.giveUp, l.loadParked, l.loadGaps,
+		l.loadReconciled, l.loadOutboxes, l.giveUp, l.loadParked, l.loadGaps,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -218,7 +218,7 @@ func (l *Log) checkSeen() error {
 }
 
 func (l *Log) loadClosed() error {
-	err := l.each("SELECT stream, first, last, count, hash FROM closed ORDER BY stream, first", func(rows *sql.Rows) error {
+	return l.each("SELECT stream, first, last, count, hash FROM closed ORDER BY stream, first", func(rows *sql.Rows) error {
 		var stream uint32
 		var hash int64
 		var r keyRange
@@ -236,11 +236,10 @@ func (l *Log) loadClosed() error {
 		}
 		return nil
 	})
-	return err
 }
 
 func (l *Log) loadWanted() error {
-	err := l.each("SELECT stream, time, revision FROM wanted", func(rows *sql.Rows) error {
+	return l.each("SELECT stream, time, revision FROM wanted", func(rows *sql.Rows) error {
 		var stream uint32
 		var t, revision int64
 		if err := rows.Scan(&stream, &t, &revision); err != nil {
@@ -256,9 +255,9 @@ func (l *Log) loadWanted() error {
 		s.wanted[t] = uint64(revision)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+}
+
+func (l *Log) loadReconciled() error {
 	l.reconciled = make(map[string]int64)
 	return l.each("SELECT stream, upto FROM reconciled", func(rows *sql.Rows) error {
 		var name string

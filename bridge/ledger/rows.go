@@ -25,7 +25,7 @@ type row struct {
 
 // rowList is the live rows, ascending, found by number.
 type rowList struct {
-	rows []*row // with holes (nil count) where rows went, until half of it is holes
+	rows []*row // with holes (no stream) where rows went, until half of it is holes
 	dead int
 }
 
@@ -142,7 +142,7 @@ func (g *goneRows) put(t *tx, s span) (undo func(), err error) {
 	}, nil
 }
 
-// has reports whether row n is gone. It is slow and for Open only.
+// sorted returns the runs in their order. It is slow and for Open only.
 func (g *goneRows) sorted() []span {
 	all := make([]span, 0, len(g.byFirst))
 	for _, s := range g.byFirst {
