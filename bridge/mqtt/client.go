@@ -167,7 +167,7 @@ func (c *client) connect(ctx context.Context, l *link, m *manager) (*paho.Client
 	c.mu.Unlock()
 	client := paho.NewClient(paho.ClientConfig{
 		ClientID: c.name, Conn: l, Session: m, PacketTimeout: time.Duration(c.c.Connect),
-		AuthHandler:       noAuth{},
+		PingHandler: &pinger{l: l}, AuthHandler: noAuth{},
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
 	})
 	ca, err := client.Connect(ctx, cp)
@@ -221,7 +221,7 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 		defer t.Stop()
 		tick = t.C
 	}
-	for still, seen := 0, int64(-1); ; {
+	for s := (stall{seen: -1}); ; {
 		select {
 		case <-client.Done():
 			return nil
@@ -232,10 +232,7 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 			bye := &paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}
 			return errors.Join(errErased, client.Disconnect(bye)) // whether it arrives or not, nobody needs the session
 		case <-tick:
-			if still++; seen != c.acks.Load() || c.awaited.Load() == 0 {
-				still, seen = 0, c.acks.Load()
-			}
-			if still >= 2 { // two whole ticks
+			if s.tick(c.awaited.Load(), c.acks.Load()+l.moved.Load()) {
 				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v",
 					c.awaited.Load(), time.Duration(c.c.Watchdog)))
 				return nil
@@ -306,7 +303,7 @@ func (c *client) ended(err error) {
 func brokerEnded(err error) bool {
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		switch r.code {
-		case 0x80, 0x81, 0x82, 0x83, 0x90, 0x94, 0x95, 0x99, 0x9A, 0x9B:
+		case 0x80, 0x81, 0x82, 0x83, 0x8D, 0x90, 0x94, 0x95, 0x99, 0x9A, 0x9B: // 0x8D: a message may take longer than the keep-alive to come
 			return true
 		}
 		return false

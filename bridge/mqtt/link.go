@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -20,6 +21,7 @@ const (
 	maxIncoming = 64 << 10        // largest packet taken from a broker: acknowledgements are tiny. Announced in CONNECT
 	highWater   = 1 << 20         // bytes waiting for the writer at which no more packets are encoded
 	maxKept     = 4 * highWater   // a buffer that a single huge message has made larger is not kept for ever
+	chunk       = 16 << 10        // written at a time, TLS's record; the progress of a huge message is seen in these
 	lastWrites  = 2 * time.Second // how long Close waits for what is still to be written
 )
 
@@ -31,6 +33,8 @@ type link struct {
 	left int // bytes of the packet that the client is reading
 	on   func(session.Packet)
 	wake func() // there is room again
+
+	moved atomic.Int64 // whole chunks that the writer has written; a PINGREQ is none
 
 	packet sync.Mutex // held while a packet is written: paho writes one in pieces (sync.Locker)
 
@@ -129,11 +133,9 @@ func (l *link) write() {
 		closing, wasFull := l.closing, l.full
 		l.full, l.writing = false, len(spare) > 0
 		l.mu.Unlock()
-		if len(spare) > 0 {
-			if _, err := l.Conn.Write(spare); err != nil {
-				l.fail(fmt.Errorf("write: %w", err))
-				return
-			}
+		if err := l.writeAll(spare); err != nil {
+			l.fail(fmt.Errorf("write: %w", err))
+			return
 		}
 		l.mu.Lock()
 		l.writing = false
@@ -151,6 +153,20 @@ func (l *link) write() {
 			spare = nil
 		}
 	}
+}
+
+func (l *link) writeAll(p []byte) error {
+	for ; len(p) >= chunk; p = p[chunk:] {
+		if _, err := l.Conn.Write(p[:chunk]); err != nil {
+			return err
+		}
+		l.moved.Add(1)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := l.Conn.Write(p)
+	return err
 }
 
 // fail notes the first error and ends the connection.

@@ -19,11 +19,21 @@ func quick(c *net.TCPConn) net.Conn {
 	if err != nil {
 		return c // the connection is closed already; reading says so
 	}
+	_ = raw.Control(func(fd uintptr) { // an error: a slow upload is noticed later
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, notSentLowat, unsent)
+	})
 	return &quickConn{c, raw, func(fd uintptr) {
 		// An error means 40 ms of delay, not a wrong result.
 		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
 	}}
 }
+
+// The kernel takes up to 4 MiB into its own buffer, all of which would look like written. With this much unsent it takes no more, so that what is
+// written on a slow network is also on its way (link.moved).
+const (
+	notSentLowat = 25 // TCP_NOTSENT_LOWAT
+	unsent       = 128 << 10
+)
 
 // tryWrite writes what the kernel takes at once, and returns how much that is. An error means 0 here, and will be met again by Write. No
 // Write may be under way, which it would wait for.
