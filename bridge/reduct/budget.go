@@ -21,8 +21,8 @@ type budget struct {
 // leaseSizes are the buffer sizes that are kept for reuse; a larger buffer is made to measure and dropped.
 var leaseSizes = [...]int{64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20}
 
-// newBudget bounds the buffers for reuse as well. A body may take half of all bytes, beside the buffer that it outgrew: rounded up to a size
-// that is kept, it might need more than there is, and never be taken.
+// newBudget bounds the buffers for reuse as well. A body may take half of all bytes, beside the buffer that it outgrew: rounded up to
+// a size that is kept, it might need more than there is, and never be taken.
 func newBudget(bytes int64) *budget {
 	return &budget{largest: bytes / 8, free: bytes, freed: make(chan struct{})}
 }

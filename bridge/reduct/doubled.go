@@ -9,9 +9,9 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// A record that was written and updated between two of the sender's rounds is in its batch once for the write and once for the update that we
-// answered 404: one header, two payloads side by side, and a Content-Length of both. (ReductStore 1.21.5 as the target refuses that with
-// 422 and the sender forgets the batch.)
+// A record that was written and updated between two of the sender's rounds is in its batch once for the write and once for the update
+// that we answered 404: one header, two payloads side by side, and a Content-Length of both. (ReductStore 1.21.5 as the target refuses
+// that with 422 and the sender forgets the batch.)
 
 const (
 	maxCuts    = 1 << 16 // states that are looked at
@@ -35,8 +35,8 @@ type doubled struct {
 	read  int64   // bytes compared
 }
 
-// layDoubled cuts a body in which some payloads stand twice or more into the payloads of rs. Payloads that begin or end like their neighbours
-// may be cut in several ways: where those ways differ in any payload, nothing is guessed.
+// layDoubled cuts a body in which some payloads stand twice or more into the payloads of rs. Payloads that begin or end like their
+// neighbours may be cut in several ways: where those ways differ in any payload, nothing is guessed.
 func layDoubled(body []byte, h *head, rs []bridge.Record) error {
 	d := doubled{body: body, items: h.items, extra: int64(len(body)) - h.total, cuts: make([][]cut, len(h.items))}
 	if err := d.forward(); err != nil {

@@ -127,8 +127,8 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run
 	return runs, r.setAside(ctx, e.stream, left)
 }
 
-// spare takes out of what is unseen what somebody else is about to deliver; but where something else is missing in between, all of it is to be
-// fetched, so that the order stays.
+// spare takes out of what is unseen what somebody else is about to deliver; but where something else is missing in between, all of it
+// is to be fetched, so that the order stays.
 func spare(except, times []int64, unseen []bool) {
 	var own []int
 	for i, t := range times {

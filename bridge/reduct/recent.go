@@ -11,10 +11,10 @@ import (
 
 // recent remembers which records were taken in with which labels, about the last 200,000: one word for each, 2 MiB in all.
 //
-// The sender reads a record when it sends it. Where labels were added a moment after the write, and a backlog waits, the POST for the write
-// carries them already, and a PATCH with the same labels follows in a later batch. Answered 404, it would bring every such record twice. The
-// ledger cannot tell: it keeps the labels' hash of updates only. What is forgotten here is sent twice, under another revision, and
-// lost never: a record is put in only when it was taken in with these very labels by every pipeline.
+// The sender reads a record when it sends it. Where labels were added a moment after the write, and a backlog waits, the POST for the
+// write carries them already, and a PATCH with the same labels follows in a later batch. Answered 404, it would bring every such
+// record twice. The ledger cannot tell: it keeps the labels' hash of updates only. What is forgotten here is sent twice, under another
+// revision, and lost never: a record is put in only when it was taken in with these very labels by every pipeline.
 type recent struct {
 	slots [1 << 18]atomic.Uint64
 }

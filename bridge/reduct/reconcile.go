@@ -119,8 +119,8 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 	var errs []error
 	if len(t.stateful) > 0 { // nothing can be compared, and whoever asked must not take that for a reconcile
 		entries = nil
-		errs = append(errs, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): what it forgets cannot be fetched",
-			t.name, strings.Join(t.stateful, " ")))
+		errs = append(errs, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): "+
+			"what it forgets cannot be fetched", t.name, strings.Join(t.stateful, " ")))
 	}
 	for _, e := range entries {
 		err := r.passEntry(ctx, t, e.Name, extent{e.OldestRecord, e.LatestRecord, e.RecordCount > 0})
@@ -146,7 +146,8 @@ func (r *Reconciler) Last() *time.Time { return r.last.Load() }
 
 // futile reports whether the next stream would fail for the same reason, after the same wait.
 func futile(err error) bool {
-	return errors.Is(err, errUnreachable) || errors.Is(err, bridge.ErrFull) || errors.Is(err, bridge.ErrClosed) || errors.Is(err, bridge.ErrCorrupt)
+	return errors.Is(err, errUnreachable) || errors.Is(err, bridge.ErrFull) || errors.Is(err, bridge.ErrClosed) ||
+		errors.Is(err, bridge.ErrCorrupt)
 }
 
 // extent is what an entry holds; some is false where it is nothing.
@@ -218,9 +219,9 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 	})
 }
 
-// passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted since the entries were listed,
-// which another stream that waits for a full ledger can make long ago, the comparison may not have seen. It returns the mark behind that. The
-// list of all entries is long, so that it is asked for only where the comparison does not vouch for itself.
+// passedBy looks again for the oldest record of an entry that was just compared from mark on: what was evicted since the entries were
+// listed, which another stream that waits for a full ledger can make long ago, the comparison may not have seen. It returns the mark
+// behind that. The list of all entries is long, so that it is asked for only where the comparison does not vouch for itself.
 func (r *Reconciler) passedBy(ctx context.Context, t *task, entry, stream string, mark, upTo int64) (int64, error) {
 	entries, err := r.source.entries(ctx, t.srcBucket)
 	if err != nil {

@@ -20,9 +20,10 @@ type job struct {
 	err    error
 }
 
-// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). Then the stream is the
-// caller's until Release: a pass that is in the middle of older records has ended, and none begins. times are what the caller will
-// deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a later call finds it done.
+// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). Then the stream
+// is the caller's until Release: a pass that is in the middle of older records has ended, and none begins. times are what the caller
+// will deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a later call
+// finds it done.
 func (r *Reconciler) Settle(ctx context.Context, stream string, since time.Time, times []int64) error {
 	c := r.course(stream)
 	for {
@@ -116,7 +117,7 @@ func (r *Reconciler) settleJob(ctx context.Context, j *job) {
 	j.began = time.Now()
 	late, err := r.settle(ctx, j)
 	if err != nil {
-		r.loud.warn("a stream cannot be reconciled; its sender is answered 503", "input", r.mind.Name, "err", err)
+		r.loud.warn("a stream cannot be reconciled; its sender is answered 503", "stream", j.stream, "input", r.mind.Name, "err", err)
 	}
 	c := r.course(j.stream)
 	r.mu.Lock()

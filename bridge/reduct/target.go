@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -152,27 +153,53 @@ func waitEmpty(c *crowd, d time.Duration) {
 	}
 }
 
-// loud logs what an operator must see, but each kind once in ten seconds: a sender repeats itself.
+// loud logs what an operator must see, but each kind for each stream once in ten seconds: a sender repeats itself.
 type loud struct {
 	log  *slog.Logger
 	mu   sync.Mutex
-	last map[string]time.Time // by message; guarded by mu; messages are constants
+	last map[said]time.Time // guarded by mu
 }
 
+// said is a message, which is a constant, and the stream that it is about, where there is one.
+type said struct{ message, stream string }
+
+const (
+	loudAgain = 10 * time.Second
+	maxSaid   = 1024 // whatever a sender calls its entries
+)
+
+// warn logs message with args, in which a stream is the first pair.
 func (l *loud) warn(message string, args ...any) {
-	l.mu.Lock()
-	if l.last == nil {
-		l.last = make(map[string]time.Time)
+	what := said{message: message}
+	if len(args) > 1 && args[0] == "stream" {
+		what.stream, _ = args[1].(string)
 	}
-	now := time.Now()
-	quiet := now.Sub(l.last[message]) < 10*time.Second
-	if !quiet {
-		l.last[message] = now
-	}
-	l.mu.Unlock()
-	if !quiet {
+	if l.due(what, time.Now()) {
 		l.log.Warn(message, args...)
 	}
+}
+
+// due reports whether a message is to be said now.
+func (l *loud) due(what said, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.last[what]) < loudAgain {
+		return false
+	}
+	if len(l.last) >= maxSaid {
+		maps.DeleteFunc(l.last, func(_ said, at time.Time) bool { return now.Sub(at) >= loudAgain })
+	}
+	if len(l.last) >= maxSaid {
+		what.stream = "" // so many at once: one for all the others
+		if now.Sub(l.last[what]) < loudAgain {
+			return false
+		}
+	}
+	if l.last == nil {
+		l.last = make(map[said]time.Time)
+	}
+	l.last[what] = now
+	return true
 }
 
 // quiet is fasthttp's logger: what it would say is said by unreadable.

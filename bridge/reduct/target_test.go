@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -376,6 +377,36 @@ func TestHeld(t *testing.T) {
 	want(t, s.send(capture(t, "plain.http")), 200)
 	if got, want := h.asked, slices.Repeat([]string{"to-hono/sensor-1<=1700000000004000"}, 2); !slices.Equal(got, want) {
 		t.Errorf("asked: got %q, want %q", got, want)
+	}
+}
+
+// A sender repeats itself: what is wrong with a stream is said now and then, and does not keep what is wrong with another from being said.
+func TestLoud(t *testing.T) {
+	var l loud
+	now := time.Now()
+	for i, c := range []struct {
+		what  said
+		after time.Duration
+		want  bool
+	}{
+		{said{"full", "b/1"}, 0, true}, {said{"full", "b/1"}, time.Second, false}, {said{"full", "b/2"}, time.Second, true},
+		{said{"wrong", "b/1"}, time.Second, true}, {said{"full", "b/1"}, loudAgain, true},
+	} {
+		if got := l.due(c.what, now.Add(c.after)); got != c.want {
+			t.Errorf("%d: %v after %v: got %v, want %v", i, c.what, c.after, got, c.want)
+		}
+	}
+	told := 0
+	for i := range 10 * maxSaid {
+		if l.due(said{"full", fmt.Sprint("many/", i)}, now.Add(loudAgain)) {
+			told++
+		}
+	}
+	if told > maxSaid || len(l.last) > maxSaid+1 {
+		t.Errorf("%d streams: got %d messages and %d remembered, want %d at most", 10*maxSaid, told, len(l.last), maxSaid)
+	}
+	if !l.due(said{"full", "b/1"}, now.Add(3*loudAgain)) || len(l.last) != 1 {
+		t.Errorf("after a while: got nothing said or %d remembered, want all others forgotten", len(l.last))
 	}
 }
 
