@@ -69,7 +69,8 @@ func (c collector) pipelines(e emitter, s Status) {
 func (c collector) remotes(e emitter, s Status) {
 	for _, r := range s.Remotes {
 		e.counter("records_delivered_total", "Messages that the far end has acknowledged.", r.Delivered, "remote", r.Name)
-		e.counter("possible_duplicate_total", "Messages sent again without knowing whether they had arrived.", r.PossibleDuplicates, "remote", r.Name)
+		e.counter("possible_duplicate_total", "Messages sent again without knowing whether they had arrived.", r.PossibleDuplicates,
+			"remote", r.Name)
 		e.parked(r.Parked, "", r.Name)
 		e.counter("given_up_total", "Messages whose pipeline the configuration no longer has.", r.GivenUp, "remote", r.Name)
 		e.gauge("backlog_records", "Messages that wait to be delivered.", float64(r.Backlog.Records), "remote", r.Name)

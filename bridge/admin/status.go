@@ -7,7 +7,8 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// Status is a snapshot of a bridge: what /statusz says. A Source fills all but the fields marked (counted), which are read from bridge.Metrics.
+// Status is a snapshot of a bridge: what /statusz says. A Source fills all but the fields marked (counted), which are read from
+// bridge.Metrics.
 type Status struct {
 	Version          string    `json:"version"`
 	ConfigHash       string    `json:"config_hash"`

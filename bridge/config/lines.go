@@ -7,8 +7,8 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// The toml library tells positions only in its own errors, so the lines of keys are found here. The text was parsed without an error before:
-// the scanner need not judge it, only walk it. FuzzConfig holds its keys against the library's.
+// The toml library tells positions only in its own errors, so the lines of keys are found here. The text was parsed without an error
+// before: the scanner need not judge it, only walk it. FuzzConfig holds its keys against the library's.
 
 // findLines returns the line of every key and table, under its path as in joinPath.
 func findLines(text string) map[string]int {

@@ -78,8 +78,8 @@ func IsSecret(key string) bool {
 	return false
 }
 
-// secretFile handles NAME_file beside a secret NAME: the value is the file's content without its last newline. false: name is no such key. A
-// struct with a field for NAME_file is not meant here: it reads the file itself, perhaps again and again.
+// secretFile handles NAME_file beside a secret NAME: the value is the file's content without its last newline. false: name is no such
+// key. A struct with a field for NAME_file is not meant here: it reads the file itself, perhaps again and again.
 func (d *decoder) secretFile(table map[string]any, name string, dst reflect.Value, a at) bool {
 	secret, ok := strings.CutSuffix(name, "_file")
 	if !ok || !IsSecret(secret) {

@@ -53,7 +53,8 @@ func (d *decoder) validateBelow(v reflect.Value, a at) {
 	}
 }
 
-// add takes an error of a Validate apart. A key that could not be decoded still holds its default; what is said of that default is left out.
+// add takes an error of a Validate apart. A key that could not be decoded still holds its default; what is said of that default is
+// left out.
 func (d *decoder) add(err error, a at) {
 	if err == nil {
 		return

@@ -104,7 +104,8 @@ func try(ctx context.Context, guests *host.Runtime, m *host.Module) (string, err
 		return "", err
 	}
 	record := bridge.Record{
-		Time: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), ContentType: []byte("application/json"), Payload: []byte(`{"trial": true}`),
+		Time:        time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(),
+		ContentType: []byte("application/json"), Payload: []byte(`{"trial": true}`),
 		Labels: []bridge.Label{{Name: []byte("device"), Value: []byte("trial")}, {Name: []byte("rpm"), Value: []byte("1500")}},
 	}
 	var out bridge.Results

@@ -114,8 +114,8 @@ func (f *file) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkInputs: a stream is what the ledger tells records apart by, with their time. Two inputs that may bring one of the same name would each
-// find the other's records seen, and answer 200 for what nobody took.
+// checkInputs: a stream is what the ledger tells records apart by, with their time. Two inputs that may bring one of the same name
+// would each find the other's records seen, and answer 200 for what nobody took.
 func (f *file) checkInputs(bad func(string, ...any)) {
 	names := slices.Sorted(maps.Keys(f.Inputs.Replication))
 	for i, n := range names {

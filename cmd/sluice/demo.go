@@ -46,7 +46,10 @@ func runDemo(ctx context.Context, e *environment, args []string) error {
 	edge := site.Config{Vibration: demoSite(), Duration: 1000 * time.Hour, Pace: 1, Sender: sender}
 	err = runStages(ctx, [][]part{
 		{{"site", func(ctx context.Context) error { return site.Run(ctx, edge) }}},
-		{{"bridge", func(ctx context.Context) error { return g.run(ctx) }}, {"figures", func(ctx context.Context) error { return g.tell(ctx, e.out, broker) }}},
+		{
+			{"bridge", func(ctx context.Context) error { return g.run(ctx) }},
+			{"figures", func(ctx context.Context) error { return g.tell(ctx, e.out, broker) }},
+		},
 		{{"broker", broker.run}},
 	})
 	return errors.Join(err, g.close())
@@ -68,7 +71,8 @@ func demoEnds(f *file) (sender site.SenderConfig, address string, err error) {
 	}
 	broker, err := url.Parse(f.Remotes.MQTT[remotes[0]].Broker)
 	if err != nil || broker.Scheme != "mqtt" || broker.Port() == "" || !loopback(broker.Host) {
-		return sender, "", usageError{fmt.Sprintf("demo: remotes.mqtt.%s.broker: want mqtt://127.0.0.1:PORT, where the demo's own broker can listen", remotes[0])}
+		return sender, "", usageError{fmt.Sprintf("demo: remotes.mqtt.%s.broker: want mqtt://127.0.0.1:PORT, "+
+			"where the demo's own broker can listen", remotes[0])}
 	}
 	return sender, broker.Host, nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicebridge/sluice/runtime/host"
 )
 
-// What a reload can change: the tables under [modules], and which modules a pipeline has. The rest needs a restart, which loses nothing: what was
-// taken in is in the ledger, what was not stays with its sender.
+// What a reload can change: the tables under [modules], and which modules a pipeline has. The rest needs a restart, which loses
+// nothing: what was taken in is in the ledger, what was not stays with its sender.
 
 // chain is a pipeline's modules, exchanged as a whole between two batches. What the new ones do not know of a stream they load from the
 // ledger, as after a restart.

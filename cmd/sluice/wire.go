@@ -161,7 +161,9 @@ func closeModules(modules map[string]*host.Module) {
 	}
 }
 
-func makeChains(guests *host.Runtime, f *file, modules map[string]*host.Module, states bridge.States, m *bridge.Metrics) (map[string]*host.Chain, error) {
+func makeChains(
+	guests *host.Runtime, f *file, modules map[string]*host.Module, states bridge.States, m *bridge.Metrics,
+) (map[string]*host.Chain, error) {
 	chains := make(map[string]*host.Chain)
 	for name, p := range f.Pipelines {
 		list := make([]*host.Module, len(p.Modules))
@@ -286,8 +288,8 @@ func readTokens(c *reduct.Config) error {
 	return nil
 }
 
-// run works until ctx ends or something cannot go on. Inputs stop first, then remotes, and the ledger when nobody writes to it any more; the
-// status page stays to the end.
+// run works until ctx ends or something cannot go on. Inputs stop first, then remotes, and the ledger when nobody writes to it any
+// more; the status page stays to the end.
 func (g *gate) run(ctx context.Context, more ...part) error {
 	stages := [][]part{more, nil, {{"ledger", g.store.Run}}, nil}
 	for _, in := range g.inputs {
@@ -313,8 +315,8 @@ func (g *gate) run(ctx context.Context, more ...part) error {
 // recoverAgain is the wait between two tries to reconcile after an old copy of the ledger was put back.
 const recoverAgain = 10 * time.Second
 
-// recover fetches what an old copy of the ledger does not know of, from every input that has a source, and then calls the ledger whole. Where an
-// input has none, the ledger stays marked as an old copy: it is one.
+// recover fetches what an old copy of the ledger does not know of, from every input that has a source, and then calls the ledger
+// whole. Where an input has none, the ledger stays marked as an old copy: it is one.
 func (g *gate) recover(ctx context.Context) error {
 	for _, in := range g.inputs {
 		for in.reconciler == nil || in.reconciler.Pass(ctx) != nil {
