@@ -337,28 +337,45 @@ func (s snapshot) put(t testing.TB, dir string) {
 	}
 }
 
-// torn returns a crash image: everything of s, and of what the log holds beyond that a part, cut or garbled.
+// torn returns a crash image: everything of s, and of what next's write changed in the log a part, cut or garbled.
 func torn(rng *rand.Rand, s, next snapshot) snapshot {
-	from := len(s.wal)
-	if len(next.wal) <= from || !slices.Equal(next.wal[:from], s.wal) {
-		return s // the log began anew
+	const head, frame = 32, pageSize + 24
+	from, to := changed(s.wal, next.wal)
+	db := s.db
+	switch {
+	case from == to:
+		return s
+	case from < head: // the log began anew, which it does when the database has all of the old one
+		db, from = next.db, 0
+	default:
+		from -= (from - head) % frame
 	}
-	const frame = pageSize + 24
-	wal := slices.Clone(next.wal)
+	cut := from + rng.IntN(to-from+1)
 	switch rng.IntN(4) {
 	case 0: // all of it had reached the disk
-		return snapshot{db: s.db, wal: wal}
+		return snapshot{db: db, wal: next.wal}
 	case 1: // whole frames, the one with the commit mark perhaps not
-		wal = wal[:from+frame*rng.IntN((len(wal)-from)/frame+1)]
-	default:
-		wal = wal[:from+rng.IntN(len(wal)-from+1)]
+		cut = min(to, from+frame*rng.IntN((to-from)/frame+2))
 	}
+	wal := slices.Concat(next.wal[:cut], s.wal[min(cut, len(s.wal)):])
 	for range rng.IntN(4) {
-		if len(wal) > from {
-			wal[from+rng.IntN(len(wal)-from)] ^= byte(1 + rng.IntN(255))
+		if cut > from {
+			wal[from+rng.IntN(cut-from)] ^= byte(1 + rng.IntN(255))
 		}
 	}
-	return snapshot{db: s.db, wal: wal}
+	return snapshot{db: db, wal: wal}
+}
+
+// changed returns the part of next, which is not shorter, that differs from old.
+func changed(old, next []byte) (from, to int) {
+	for from < len(old) && old[from] == next[from] {
+		from++
+	}
+	to = len(next)
+	for to > from && to <= len(old) && old[to-1] == next[to-1] {
+		to--
+	}
+	return from, to
 }
 
 // TestCrash cuts and garbles what was written after an acknowledged write, and opens that: all that was acknowledged is there, of the
