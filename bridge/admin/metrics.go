@@ -72,7 +72,7 @@ func (c collector) remotes(e emitter, s Status) {
 		e.counter("possible_duplicate_total", "Messages sent again without knowing whether they had arrived.", r.PossibleDuplicates,
 			"remote", r.Name)
 		e.parked(r.Parked, "", r.Name)
-		e.counter("given_up_total", "Messages whose pipeline the configuration no longer has.", r.GivenUp, "remote", r.Name)
+		e.counter("given_up_total", "Messages dropped with a remote that the configuration no longer has.", r.GivenUp, "remote", r.Name)
 		e.gauge("backlog_records", "Messages that wait to be delivered.", float64(r.Backlog.Records), "remote", r.Name)
 		e.gauge("backlog_bytes", "Bytes of the messages that wait to be delivered.", float64(r.Backlog.Bytes), "remote", r.Name)
 		e.gauge("backlog_oldest_age_seconds", "How long the oldest message has waited.", r.Backlog.OldestSeconds, "remote", r.Name)

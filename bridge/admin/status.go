@@ -116,7 +116,7 @@ type Remote struct {
 	Delivered          int64   `json:"delivered"`           // (counted)
 	PossibleDuplicates int64   `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
 	Parked             int64   `json:"parked"`              // (counted) refused by the far end
-	GivenUp            int64   `json:"given_up"`            // messages of pipelines that the configuration no longer has
+	GivenUp            int64   `json:"given_up"`            // messages dropped because no pipeline named the remote any more
 	LastError          string  `json:"last_error,omitempty"`
 	Note               string  `json:"note,omitempty"` // for people: what bounds its speed, what it waits for
 }

@@ -76,7 +76,10 @@ func (c *client) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		before := c.acks.Load()
 		err := c.connection(ctx)
-		c.ended(err)
+		what := "cannot connect to broker"
+		if c.ended(err) {
+			what = "connection to broker ended"
+		}
 		if errors.Is(err, errErased) {
 			return
 		}
@@ -85,7 +88,7 @@ func (c *client) run(ctx context.Context) {
 		}
 		pause := c.pause(wait, err)
 		if ctx.Err() == nil && !c.wiped {
-			c.log.Warn("connection to broker ended", "client", c.name, "error", err, "again_in", pause)
+			c.log.Warn(what, "client", c.name, "error", err, "again_in", pause)
 		}
 		if !c.wiped { // else the pause is for brokers that close a connection before they have forgotten its session
 			wait = min(2*wait, time.Duration(c.c.BackoffMax))
@@ -208,7 +211,7 @@ func (c *client) wipe(ctx context.Context, l *link) error {
 	if err != nil {
 		return fmt.Errorf("end old session: %w", err)
 	}
-	c.log.Info("old session at the broker ended", "client", c.name)
+	c.log.Info("what an earlier user of this client id left at the broker is cleared: the ledger has no session there yet", "client", c.name)
 	c.wiped = true
 	return errWiped
 }
@@ -289,14 +292,16 @@ func (c *client) dialBroker(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// ended notes the end of a connection for the status.
-func (c *client) ended(err error) {
+// ended notes the end of a connection for the status, and reports whether it had begun.
+func (c *client) ended(err error) (had bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	had = c.status.Connected
 	c.status.Connected, c.status.Since = false, time.Now()
 	if err != nil && !errors.Is(err, errErased) && !errors.Is(err, errWiped) && !errors.Is(err, context.Canceled) {
 		c.status.LastError = err.Error()
 	}
+	return had
 }
 
 // brokerEnded reports whether a connection ended for a reason that what was sent may have given.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sluicebridge/sluice/bridge/config"
+	"github.com/sluicebridge/sluice/bridge/ledger"
 )
 
 // Exit codes. Scripts rely on them.
@@ -97,6 +98,9 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitUsage
 	case errors.As(err, &problems):
 		fmt.Fprintln(stderr, err)
+		return exitConfig
+	case errors.Is(err, ledger.ErrUnrouted):
+		fmt.Fprintf(stderr, "sluice: %v\n", err)
 		return exitConfig
 	default:
 		fmt.Fprintf(stderr, "sluice: %v\n", err)

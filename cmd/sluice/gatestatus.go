@@ -43,7 +43,11 @@ func (g *gate) Status() admin.Status {
 	for _, r := range g.remotes {
 		x := r.status(stats.Backlog)
 		x.GivenUp = stats.GivenUp[r.name]
+		delete(stats.GivenUp, r.name)
 		s.Remotes = append(s.Remotes, x)
+	}
+	for _, name := range slices.Sorted(maps.Keys(stats.GivenUp)) { // what the configuration no longer has still has a loss to show
+		s.Remotes = append(s.Remotes, admin.Remote{Name: name, Kind: "removed", GivenUp: stats.GivenUp[name]})
 	}
 	return s
 }

@@ -22,6 +22,9 @@ func runRun(ctx context.Context, e *environment, args []string) error {
 	}
 	defer g.close()
 	e.log.Info("running", "version", version, "configuration", g.file.hash(), "page", g.page())
+	defer context.AfterFunc(ctx, func() {
+		e.log.Info("stopping: senders are told to go, what is in flight may be answered; 5 s each at most, a second signal ends it at once")
+	})()
 	err = g.run(ctx, part{"reload", func(ctx context.Context) error { return g.reloadOn(ctx, hangups) }})
 	if err != nil {
 		return err

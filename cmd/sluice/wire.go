@@ -106,10 +106,16 @@ func (g *gate) openStore(ctx context.Context, f *file) (err error) {
 		c.Routes[name] = p.to()
 	}
 	g.store, err = ledger.Open(ctx, filepath.Join(f.DataDir, "ledger"), c)
-	if err == nil && g.store.Restored() != "" {
+	if err != nil {
+		return err
+	}
+	if g.store.Restored() != "" {
 		g.log.Warn("the ledger is an older copy of itself; what was taken in after it was made is fetched again", "why", g.store.Restored())
 	}
-	return err
+	for remote, n := range g.store.Stats().GivenUp {
+		g.log.Warn("messages were dropped with a remote that no pipeline names any more, since the ledger was made", "remote", remote, "messages", n)
+	}
+	return nil
 }
 
 // openPipelines loads the modules and makes an intake for each pipeline.

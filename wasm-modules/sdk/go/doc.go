@@ -15,7 +15,7 @@
 //	func (f *filter) Init(config sluice.JSON) error { return nil }
 //
 //	func (f *filter) Process(r sluice.Record, out *sluice.Out) sluice.Verdict {
-//		if string(r.Slot(0)) == "0" { // the first of labels; nil where the record has none
+//		if string(r.Slot(0)) != "0" { // the first of labels; nil where the record has none
 //			return sluice.Drop(0)
 //		}
 //		return sluice.Pass
