@@ -281,7 +281,7 @@ func TestRealEdgeKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.start(binary(t))
+	s.start(s.bin)
 	r.start()
 	r.arrived("dst/e", upTo(1, 301))
 }

@@ -8,38 +8,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	servers "github.com/sluicebridge/sluice/tests/real"
 )
-
-// These tests run a real ReductStore, and only where E2E is set. E2E=require makes a missing server a failure.
-const install = "cargo install reductstore --version 1.21.5 --no-default-features --features fs-backend --root ~/.cache/sluice/reductstore-1.21.5"
-
-func binary(t testing.TB) string {
-	t.Helper()
-	if os.Getenv("E2E") == "" {
-		t.Skip("E2E is not set")
-	}
-	candidates := []string{os.Getenv("REDUCTSTORE_BIN")}
-	if p, err := exec.LookPath("reductstore"); err == nil {
-		candidates = append(candidates, p)
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		candidates = append(candidates, filepath.Join(home, ".cache/sluice/reductstore-1.21.5/bin/reductstore"))
-	}
-	for _, p := range candidates {
-		if info, err := os.Stat(p); err == nil && !info.IsDir() {
-			return p
-		}
-	}
-	if os.Getenv("E2E") == "require" {
-		t.Fatalf("reductstore is missing; install it: %s", install)
-	}
-	t.Skip("reductstore is missing; install it: " + install)
-	return ""
-}
 
 // store is a running ReductStore.
 type store struct {
@@ -47,14 +21,15 @@ type store struct {
 	url  string
 	port int
 	data string
+	bin  string
 	cmd  *exec.Cmd
 }
 
 func startStore(t testing.TB) *store {
 	t.Helper()
-	s := &store{t: t, data: t.TempDir(), port: freePort(t)}
+	s := &store{t: t, data: t.TempDir(), port: freePort(t), bin: servers.Need(t, servers.ReductStore())}
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", s.port)
-	s.start(binary(t))
+	s.start(s.bin)
 	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
 	s.ask("POST", "/b/src", "{}", nil)
 	return s
