@@ -27,6 +27,7 @@ type Append struct {
 	Messages         []Message
 	Parked           []Parking
 	States           []State
+	Remotes          []string // who gets Messages; nil = all remotes of the pipeline. A refill names one, and has no Keys
 }
 
 // States gives a chain the committed state of its modules. The bytes are the caller's.
@@ -40,6 +41,16 @@ type Gap struct {
 	ID       int64 // given by the ledger
 	Stream   string
 	From, To int64 // microseconds, both included
+	Reason   string
+	Noted    time.Time
+}
+
+// Loss is a range of a stream's time of which records are known to be lost for good: nobody has them any more.
+type Loss struct {
+	ID       int64 // given by the ledger
+	Stream   string
+	From, To int64 // microseconds, both included
+	Records  int64 // how many; -1 = nobody can tell
 	Reason   string
 	Noted    time.Time
 }

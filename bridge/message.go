@@ -47,6 +47,7 @@ type Verdict struct {
 	Outputs uint16 // messages made of it
 	Module  uint8  // which module of the chain decided, from 0
 	Reason  uint16 // of a Dropped record: the number the module gave, counted by name
+	Late    bool   // older than a record of its stream that was taken before: at the far end, too, it comes after that one
 }
 
 // Parking is a record that was set aside: by a module, after two traps, or refused by a remote.
