@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // intake is a fake: it remembers what it took, and fails as told before or after it took it. As the ledger, it knows the labels of updates
@@ -193,11 +194,16 @@ type holder struct {
 	noted []string
 }
 
-func (h *holder) Settle(_ context.Context, stream string, since time.Time, times []int64) error {
+// waiting is a batch of a connection.
+func waiting(stream string, accepted time.Time, times ...int64) Waiting {
+	return Waiting{Stream: stream, Accepted: accepted, Batch: hold.Batch{Times: times}}
+}
+
+func (h *holder) Settle(_ context.Context, w Waiting) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked = append(h.asked, fmt.Sprintf("%s<=%d", stream, times[len(times)-1]))
-	if since.IsZero() {
+	h.asked = append(h.asked, fmt.Sprintf("%s<=%d", w.Stream, w.Last()))
+	if w.Accepted.IsZero() {
 		return errors.New("no time of the connection")
 	}
 	return pop(&h.errs)

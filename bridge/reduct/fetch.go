@@ -10,14 +10,18 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // errand is one comparison of a stream with its source.
 type errand struct {
 	entry, stream string
-	from, upTo    int64   // both included
-	bounded       bool    // upTo counts
-	except        []int64 // ascending; times that somebody else is about to deliver
+	from, upTo    int64 // both included
+	bounded       bool  // upTo counts
+}
+
+func errandOf(entry, stream string, of hold.Range) errand {
+	return errand{entry: entry, stream: stream, from: of.From, upTo: of.To, bounded: true}
 }
 
 // run is a piece of an entry that is fetched in one query: the wanted times, and where the query ends.
@@ -94,23 +98,20 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 
 // missing returns which of a page's records are to be fetched, in pieces.
 func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run, error) {
-	times := make([]int64, len(items))
-	unseen := make([]bool, len(items))
-	for i := range items {
-		times[i] = items[i].time
+	unseen, err := r.unseen(ctx, e.stream, items)
+	if err != nil {
+		return nil, err
 	}
-	if err := r.mind.Intake.Unseen(ctx, e.stream, times, unseen); err != nil {
-		return nil, fmt.Errorf("look up %d records: %w", len(times), err)
-	}
-	spare(e.except, times, unseen)
 	var runs []run
 	var left []aside
 	last := 0
-	for i, t := range times {
+	for i := range items {
 		if !unseen[i] {
 			continue
 		}
-		switch it := &items[i]; {
+		it := &items[i]
+		t := it.time
+		switch {
 		case it.garbled:
 			left = append(left, aside{t, errHead})
 			continue
@@ -127,23 +128,56 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run
 	return runs, r.setAside(ctx, e.stream, left)
 }
 
-// spare takes out of what is unseen what somebody else is about to deliver; but where something else is missing in between, all of it
-// is to be fetched, so that the order stays.
-func spare(except, times []int64, unseen []bool) {
-	var own []int
-	for i, t := range times {
-		if !unseen[i] {
-			continue
+// unseen returns for each of a page's records whether some pipeline lacks it.
+func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) ([]bool, error) {
+	times := make([]int64, len(items))
+	unseen := make([]bool, len(items))
+	for i := range items {
+		times[i] = items[i].time
+	}
+	if err := r.mind.Intake.Unseen(ctx, stream, times, unseen); err != nil {
+		return nil, fmt.Errorf("look up %d records: %w", len(times), err)
+	}
+	return unseen, nil
+}
+
+// others reports whether anything is missing that is not of a batch, which somebody is about to deliver. The caller holds the stream's lock.
+func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch) (bool, error) {
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: max(e.from, 0), Stop: after(e.upTo), When: t.filter(e.entry), Head: true, TTL: shortTTL})
+	if err != nil {
+		return false, err
+	}
+	for {
+		more, err := c.next(ctx, nil)
+		if err != nil || !more {
+			return false, err
 		}
-		if _, theirs := slices.BinarySearch(except, t); theirs {
-			own = append(own, i)
-		} else if len(except) > 0 && t > except[0] {
-			return
+		unseen, err := r.unseen(ctx, e.stream, c.page.items)
+		if err != nil {
+			return false, err
+		}
+		for i := range c.page.items {
+			if it := &c.page.items[i]; unseen[i] && !it.garbled && it.size <= r.maxRecord && !b.Has(it.time) {
+				return true, nil
+			}
 		}
 	}
-	for _, i := range own {
-		unseen[i] = false
+}
+
+// beyond looks at what the source has of an entry behind a time: one page of it.
+func (r *Reconciler) beyond(ctx context.Context, t *task, entry string, last int64) (hold.Beyond, error) {
+	if last == math.MaxInt64 {
+		return hold.Beyond{}, nil
 	}
+	c, err := r.source.open(ctx, t.srcBucket, entry, query{Start: last + 1, When: t.filter(entry), Head: true, TTL: shortTTL})
+	if err != nil {
+		return hold.Beyond{}, err
+	}
+	some, err := c.next(ctx, nil)
+	if err != nil || !some || len(c.page.items) == 0 {
+		return hold.Beyond{}, err
+	}
+	return hold.Beyond{Last: c.page.items[len(c.page.items)-1].time, Some: true, More: !c.end}, nil
 }
 
 // fetchRun fetches the records of a run and delivers them. Those that are refused for good become gaps; wrong is how many.

@@ -44,7 +44,13 @@ func noteGap(ctx context.Context, list bridge.Gaps, g bridge.Gap) error {
 	alike := 0
 	near := bridge.Gap{ID: -1}
 	for _, o := range open {
-		if o.Stream != g.Stream || kind(o) != kind(g) {
+		if o.Stream != g.Stream {
+			continue
+		}
+		if named := kind(o) == asideReason && kind(g) != updateReason; named && o.From == g.From && o.To == g.To {
+			return nil // one record that was left behind
+		}
+		if kind(o) != kind(g) {
 			continue
 		}
 		if o.From == g.From && o.To == g.To && o.Reason == g.Reason {

@@ -109,7 +109,8 @@ type member struct {
 	crowd    *crowd
 	accepted time.Time // what happened before this, on another connection, the sender may have forgotten (rule 7)
 	place    *list.Element
-	gone     bool // guarded by crowd.mu
+	gone     bool    // guarded by crowd.mu
+	asked    []int64 // of the request in progress, of which a connection has one: see request.asked
 }
 
 func (m *member) Read(p []byte) (int, error) {

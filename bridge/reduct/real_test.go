@@ -376,7 +376,7 @@ func BenchmarkRealSettle(b *testing.B) {
 	done := make(chan struct{})
 	go func() { rec.settleJobs(ctx); close(done) }()
 	for b.Loop() {
-		if err := rec.Settle(ctx, "dst/e", time.Now(), upTo(19916, 20000)); err != nil {
+		if err := rec.Settle(ctx, waiting("dst/e", time.Now(), upTo(19916, 20000)...)); err != nil {
 			b.Fatal(err)
 		}
 		rec.Release("dst/e")

@@ -1,6 +1,7 @@
 package reduct
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // Marks is what the ledger remembers of streams, over all pipelines that the input feeds. Times are record times in microseconds.
@@ -60,12 +62,11 @@ type Reconciler struct {
 
 // course is what a Reconciler knows of one stream.
 type course struct {
-	lock    chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
-	settled time.Time     // since of the last settling that succeeded; guarded by Reconciler.mu
-	noted   time.Time     // when a gap was noted last; guarded by Reconciler.mu
-	job     *job          // the settling that waits or runs; guarded by Reconciler.mu
-	ahead   int64         // newest record the source had at the pass before; guarded by lock
-	known   bool          // ahead is set; guarded by lock
+	lock  chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
+	hold  hold.Stream   // guarded by Reconciler.mu
+	job   *job          // the settling that waits or runs; guarded by Reconciler.mu
+	ahead int64         // newest record the source had at the pass before; guarded by lock
+	known bool          // ahead is set; guarded by lock
 
 	hopeless map[int64]bool // open gaps, by ID, that were tried and cannot be made whole; guarded by lock
 }
@@ -199,7 +200,7 @@ func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has 
 		}
 		var found tally
 		if from <= upTo {
-			if found, err = r.fetch(ctx, t, errand{entry: entry, stream: stream, from: from, upTo: upTo, bounded: true}); err != nil {
+			if found, err = r.fetch(ctx, t, errandOf(entry, stream, hold.Range{From: from, To: upTo})); err != nil {
 				return err
 			}
 		}
@@ -253,21 +254,31 @@ func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
 	slices.Sort(streams)
 	var errs []error
 	for _, stream := range slices.Compact(streams) {
-		errs = append(errs, r.locked(ctx, stream, func(c *course) error { return r.closeGaps(ctx, t, c, stream) }))
+		errs = append(errs, r.locked(ctx, stream, func(c *course) error {
+			facts, err := r.facts(stream, time.Now())
+			if err != nil {
+				return err
+			}
+			return r.closeGaps(ctx, t, c, stream, facts)
+		}))
 	}
 	return errors.Join(errs...)
 }
 
 // closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays
-// open as the durable trace of what is missing, but no longer holds the stream. The caller holds the stream's lock.
-func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string) error {
+// open as the durable trace of what is missing, but no longer holds the stream. What is missing before a gap comes before it. The caller holds the stream's lock.
+func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string, facts hold.Facts) error {
 	open, err := r.mind.Gaps.OpenGaps()
 	if err != nil {
 		return fmt.Errorf("list gaps: %w", err)
 	}
+	slices.SortStableFunc(open, func(a, b bridge.Gap) int { return cmp.Compare(a.From, b.From) })
 	for _, g := range open {
 		if g.Stream != stream || c.hopeless[g.ID] || kind(g) == asideReason && g.Noted.After(r.made) {
 			continue
+		}
+		if err := r.beforeGap(ctx, t, g, facts); err != nil {
+			return err
 		}
 		whole, err := r.refill(ctx, t, g)
 		if err != nil && !forGood(err) {
@@ -289,6 +300,17 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 	return nil
 }
 
+// beforeGap fetches what is missing before a gap.
+func (r *Reconciler) beforeGap(ctx context.Context, t *task, g bridge.Gap, facts hold.Facts) error {
+	before := hold.BeforeGap(facts.From(), hold.Range{From: g.From, To: g.To})
+	entry, ours := t.entry(g.Stream)
+	if before.Empty() || !ours || len(t.stateful) > 0 {
+		return nil
+	}
+	_, err := r.fetch(ctx, t, errandOf(entry, g.Stream, before))
+	return err
+}
+
 // forGood reports whether a fetch will fail in the same way again, for what the edge store holds.
 func forGood(err error) bool {
 	return errors.Is(err, bridge.ErrRejected) || errors.Is(err, errHead) || errors.Is(err, errBody)
@@ -301,7 +323,7 @@ func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (whole b
 	if !ours || len(t.stateful) > 0 || kind(g) == updateReason {
 		return false, nil
 	}
-	found, err := r.fetch(ctx, t, errand{entry: entry, stream: g.Stream, from: g.From, upTo: g.To, bounded: true})
+	found, err := r.fetch(ctx, t, errandOf(entry, g.Stream, hold.Range{From: g.From, To: g.To}))
 	if err != nil {
 		return false, err
 	}

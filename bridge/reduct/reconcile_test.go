@@ -155,7 +155,7 @@ func TestStateful(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.run(t)
-		if err := r.Settle(t.Context(), "dst/e", r.course("dst/e").settled, []int64{11}); err != nil {
+		if err := r.Settle(t.Context(), waiting("dst/e", time.Now(), 11)); err != nil {
 			t.Errorf("%s: settle: got %v, want nil", when, err)
 		}
 		r.Release("dst/e")
@@ -218,7 +218,7 @@ func TestGaps(t *testing.T) {
 				t.Errorf("queries of a pass without work: got %d, want the one for attachments at most", got)
 			}
 			r.settlers(t)
-			if err := r.Settle(t.Context(), "dst/e", time.Now(), []int64{20}); err != nil {
+			if err := r.Settle(t.Context(), waiting("dst/e", time.Now(), 20)); err != nil {
 				t.Errorf("settle: got %v, want nil", err)
 			}
 			r.Release("dst/e")

@@ -11,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // request is one batch on its way in, its memory reused from request to request.
@@ -105,7 +106,8 @@ func (r *request) deliver() (wrong []aside, err error) {
 		for i := range r.batch.Records {
 			r.times = append(r.times, r.batch.Records[i].Time)
 		}
-		if err := h.Settle(ctx, r.stream, r.accepted(), r.times); err != nil {
+		w := Waiting{Stream: r.stream, Accepted: r.accepted(), Batch: hold.Batch{Times: r.times, Updates: r.asked()}}
+		if err := h.Settle(ctx, w); err != nil {
 			return nil, fmt.Errorf("reconcile before the first batch of a connection: %w", err)
 		}
 		defer h.Release(r.stream)
@@ -133,8 +135,15 @@ func (r *request) update() {
 		r.keep(reason(err), err)
 		return
 	}
+	m, _ := r.ctx.Conn().(*member)
+	if m != nil {
+		m.asked = nil
+	}
 	for i, it := range r.wants {
 		if !r.flags[i] {
+			if m != nil {
+				m.asked = append(m.asked, it.time)
+			}
 			r.ctx.Response.Header.Set("x-reduct-error-"+strconv.FormatInt(it.time, 10), "404,not seen with these labels")
 		}
 	}
@@ -234,6 +243,14 @@ func (r *request) keep(message string, err error) {
 // deadline bounds what an answer waits for. It does not depend on the shutdown: what was read is finished.
 func (r *request) deadline() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(r.t.cfg.Hold))
+}
+
+// asked returns which records the sender was asked for by the answer to the PATCH before, ascending: they come in its very next POST.
+func (r *request) asked() (times []int64) {
+	if m, ok := r.ctx.Conn().(*member); ok {
+		times, m.asked = m.asked, nil
+	}
+	return times
 }
 
 // accepted returns when the request's connection was.

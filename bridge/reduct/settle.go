@@ -7,42 +7,54 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
-// job is the settling of one stream: everything up to the last of times is fetched, but for times themselves, which their sender is
-// about to deliver.
-type job struct {
-	stream string
-	times  []int64   // ascending
-	since  time.Time // a connection accepted later is not served: its sender may have forgotten times as well
-	done   chan struct{}
-	began  time.Time // set before done is closed, as err
-	err    error
+// Waiting is a batch that waits to be delivered.
+type Waiting struct {
+	Stream   string
+	Accepted time.Time // when its connection was, which names the connection
+	hold.Batch
 }
 
-// Settle returns nil once a reconcile of the stream up to the last of times that began after since has ended (rule 7). Then the stream
-// is the caller's until Release: a pass that is in the middle of older records has ended, and none begins. times are what the caller
-// will deliver itself, ascending; it may reuse them afterwards. ErrRetry when ctx ends first: the reconcile goes on, a later call
-// finds it done.
-func (r *Reconciler) Settle(ctx context.Context, stream string, since time.Time, times []int64) error {
-	c := r.course(stream)
+// job is the settling of one stream for one connection: what its sender forgot before is fetched, the batch itself is left to it.
+type job struct {
+	Waiting
+	done  chan struct{}
+	began time.Time     // set before done is closed, as all below
+	turn  hold.Settling // only to be compared
+	err   error
+}
+
+// Settle returns nil once a settling of the stream for the batch's connection has ended that no gap came after (rule 7). Then the stream is the
+// caller's until Release: a pass that is in the middle of older records has ended, and none begins. The caller may reuse w's slices
+// afterwards. ErrRetry when ctx ends first: the settling goes on, a later call finds it done.
+func (r *Reconciler) Settle(ctx context.Context, w Waiting) error {
+	c := r.course(w.Stream)
 	for {
-		j := r.join(c, stream, since, times)
+		j := r.join(c, w)
 		if j == nil {
-			return c.take(ctx, stream)
+			return c.take(ctx, w.Stream)
 		}
 		select {
 		case <-j.done:
 		case <-ctx.Done():
-			return fmt.Errorf("reconcile of %s has not ended: %w", stream, bridge.ErrRetry)
+			return fmt.Errorf("reconcile of %s has not ended: %w", w.Stream, bridge.ErrRetry)
 		}
 		if j.err != nil {
 			return j.err
 		}
-		if !j.since.Before(r.since(c, since)) {
-			return c.take(ctx, stream)
+		if r.serves(c, j, w) {
+			return c.take(ctx, w.Stream)
 		}
 	}
+}
+
+// serves reports whether a settling that has ended was for this very batch: it need not say anything of later ones.
+func (r *Reconciler) serves(c *course, j *job, w Waiting) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return j.Accepted.Equal(w.Accepted) && slices.Equal(j.Times, w.Times) && c.hold.Fresh(j.turn)
 }
 
 // Release ends what a Settle that returned nil began.
@@ -58,36 +70,24 @@ func (c *course) take(ctx context.Context, stream string) error {
 	}
 }
 
-// since returns the later of a connection's beginning and the last gap.
-func (r *Reconciler) since(c *course, accepted time.Time) time.Time {
+// join returns the job to wait for; nil where the connection's batches pass.
+func (r *Reconciler) join(c *course, w Waiting) *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c.noted.After(accepted) {
-		return c.noted
-	}
-	return accepted
-}
-
-// join returns the job to wait for; nil where the stream is settled.
-func (r *Reconciler) join(c *course, stream string, since time.Time, times []int64) *job {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c.noted.After(since) {
-		since = c.noted
-	}
-	if !c.settled.Before(since) {
+	if c.hold.Passes(w.Accepted) {
 		return nil
 	}
 	if c.job != nil {
-		return c.job // once it has ended, the caller sees whether it is late enough
+		return c.job // once it has ended, the caller sees whether it was for him
 	}
-	j := &job{stream: stream, since: since, times: slices.Clone(times), done: make(chan struct{})}
+	w.Times, w.Updates = slices.Clone(w.Times), slices.Clone(w.Updates)
+	j := &job{Waiting: w, done: make(chan struct{})}
 	select {
 	case r.jobs <- j:
 		c.job = j
 		return j
 	default: // so many wait that this one must come again
-		j.err = fmt.Errorf("reconcile of %s cannot begin: %w", stream, bridge.ErrRetry)
+		j.err = fmt.Errorf("reconcile of %s cannot begin: %w", w.Stream, bridge.ErrRetry)
 		close(j.done)
 		return j
 	}
@@ -97,7 +97,7 @@ func (r *Reconciler) join(c *course, stream string, since time.Time, times []int
 func (r *Reconciler) Noted(stream string) {
 	c := r.course(stream)
 	r.mu.Lock()
-	c.noted = time.Now()
+	c.hold.Noted()
 	r.mu.Unlock()
 }
 
@@ -114,62 +114,84 @@ func (r *Reconciler) settleJobs(ctx context.Context) {
 }
 
 func (r *Reconciler) settleJob(ctx context.Context, j *job) {
-	j.began = time.Now()
-	late, err := r.settle(ctx, j)
+	c := r.course(j.Stream)
+	r.mu.Lock()
+	j.began, j.turn = time.Now(), c.hold.Begin(j.Accepted)
+	r.mu.Unlock()
+	complete, err := r.settle(ctx, j)
 	if err != nil {
-		r.loud.warn("a stream cannot be reconciled; its sender is answered 503", "stream", j.stream, "input", r.mind.Name, "err", err)
+		r.loud.warn("a stream cannot be reconciled; its sender is answered 503", "stream", j.Stream, "input", r.mind.Name, "err", err)
 	}
-	c := r.course(j.stream)
 	r.mu.Lock()
 	c.job = nil
-	// A batch of old records says nothing of what was forgotten beyond it: it may pass, but the next one waits again.
-	if err == nil && !late {
-		c.settled = j.since
+	if err == nil {
+		c.hold.End(j.turn, complete)
 	}
 	r.mu.Unlock()
 	j.err = err
 	close(j.done)
 }
 
-// settle fetches what was forgotten of a stream.
-func (r *Reconciler) settle(ctx context.Context, j *job) (late bool, err error) {
+// settle fetches what was forgotten of a stream; see hold.Walk for complete.
+func (r *Reconciler) settle(ctx context.Context, j *job) (complete bool, err error) {
 	t, err := r.freshTask(ctx, j.began)
 	if err != nil {
 		return false, err
 	}
-	err = r.locked(ctx, j.stream, func(c *course) error {
-		if err := r.closeGaps(ctx, t, c, j.stream); err != nil {
+	err = r.locked(ctx, j.Stream, func(c *course) error {
+		facts, err := r.facts(j.Stream, j.began)
+		if err != nil {
 			return err
 		}
-		entry, ours := t.entry(j.stream)
+		if err := r.closeGaps(ctx, t, c, j.Stream, facts); err != nil {
+			return err
+		}
+		entry, ours := t.entry(j.Stream)
 		if !ours {
-			r.loud.warn("a stream that source.replication does not send; what its sender forgets is not fetched", "stream", j.stream, "task", t.name)
+			r.loud.warn("a stream that source.replication does not send; what its sender forgets is not fetched", "stream", j.Stream, "task", t.name)
+		}
+		if !ours || len(t.stateful) > 0 || len(j.Times) == 0 {
+			complete = true
 			return nil
 		}
-		if len(t.stateful) > 0 || len(j.times) == 0 {
-			return nil
-		}
-		from, err := r.cfg.since()
+		beyond, err := r.beyond(ctx, t, entry, j.Last())
 		if err != nil {
-			return fmt.Errorf("source.since: %w", err)
+			return err
 		}
-		newest, seen := r.mind.Marks.Newest(j.stream)
-		seen = seen && newest <= j.began.UnixMicro() // a record from the future says nothing of those before it
-		if seen {
-			from = max(from, newest+1)
-		}
-		// What is at or before the mark was compared: nothing of it can have been forgotten since without having been seen.
-		if mark, marked := r.mind.Marks.Reconciled(j.stream); marked {
-			from = max(from, mark+1)
-		}
-		last := j.times[len(j.times)-1]
-		if late = seen && last <= newest; from > last {
-			return nil
-		}
-		_, err = r.fetch(ctx, t, errand{entry: entry, stream: j.stream, from: from, upTo: last, bounded: true, except: j.times})
-		return err
+		walk := facts.Settle(j.Batch, beyond)
+		complete = walk.Complete
+		return r.walk(ctx, t, entry, j.Waiting, walk)
 	})
-	return late, err
+	return complete, err
+}
+
+// walk fetches what a settling has to.
+func (r *Reconciler) walk(ctx context.Context, t *task, entry string, w Waiting, walk hold.Walk) error {
+	if !walk.Before.Empty() {
+		if _, err := r.fetch(ctx, t, errandOf(entry, w.Stream, walk.Before)); err != nil {
+			return err
+		}
+	}
+	if walk.Beside.Empty() {
+		return nil
+	}
+	e := errandOf(entry, w.Stream, walk.Beside)
+	if other, err := r.others(ctx, t, e, w.Batch); err != nil || !other {
+		return err
+	}
+	_, err := r.fetch(ctx, t, e)
+	return err
+}
+
+// facts is what the ledger knows of a stream.
+func (r *Reconciler) facts(stream string, now time.Time) (f hold.Facts, err error) {
+	if f.Since, err = r.cfg.since(); err != nil {
+		return f, fmt.Errorf("source.since: %w", err)
+	}
+	f.Now = now.UnixMicro()
+	f.Newest, f.Seen = r.mind.Marks.Newest(stream)
+	f.Mark, f.Marked = r.mind.Marks.Reconciled(stream)
+	return f, nil
 }
 
 // freshTask returns the task as it was at some time after began; changing a task makes its sender open a new connection.

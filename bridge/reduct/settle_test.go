@@ -36,7 +36,7 @@ func primed(t *testing.T, change func(*Config)) (*site, *rig) {
 // Rule 7: what the sender forgot before it opened the connection comes before what it remembers; afterwards nothing is asked any more.
 func TestHold(t *testing.T) {
 	s, r := primed(t, nil)
-	r.edge.fill("e", 11, 40)
+	r.edge.fill("e", 11, 200)
 	c := s.dial()
 	want(t, c.send(r.edge.post("e", upTo(21, 30)...)), 200) // 11..20 were forgotten unseen
 	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
@@ -49,7 +49,6 @@ func TestHold(t *testing.T) {
 	if got := r.edge.requests(""); got != before {
 		t.Errorf("requests to the edge store for a known connection: got %d, want 0", got-before)
 	}
-	r.edge.fill("e", 41, 60)
 	want(t, s.send(r.edge.post("e", upTo(51, 60)...)), 200) // a new connection
 	wantTimes(t, r.intake, "dst/e", upTo(1, 60))
 }
@@ -78,7 +77,7 @@ func TestHoldLate(t *testing.T) {
 	r.pass(t)
 	r.settlers(t)
 	r.edge.fill("e", 1, 4)
-	r.edge.fill("e", 11, 30)
+	r.edge.fill("e", 11, 200)
 	c := s.dial()
 	want(t, c.send(r.edge.post("e", 1, 2, 3, 4)), 200)
 	want(t, c.send(r.edge.post("e", upTo(21, 30)...)), 200)
@@ -162,31 +161,78 @@ func TestPassBeforeBatch(t *testing.T) {
 	wantTimes(t, r.intake, "dst/e", upTo(1, 610))
 }
 
-// A reconcile that began before the connection was accepted does not count.
-func TestSettleBeganBefore(t *testing.T) {
+// A settling is for one connection: the same one passes afterwards unasked, any other one is settled for itself.
+func TestSettleOwn(t *testing.T) {
 	r := newRig(t, nil)
 	r.edge.fill("e", 1, 10)
 	r.settlers(t)
-	ctx := t.Context()
-	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{11}); err != nil {
-		t.Fatalf("settle: %v", err)
+	one, another := time.Now(), time.Now().Add(-time.Hour)
+	for _, tt := range []struct {
+		name  string
+		w     Waiting
+		asked bool
+	}{
+		{"first batch", waiting("dst/e", one, 11), true},
+		{"the same connection", waiting("dst/e", one, 12), false},
+		{"an older one", waiting("dst/e", another, 12), true},
+		{"the same again", waiting("dst/e", another, 13), false},
+		{"the first again", waiting("dst/e", one, 13), false},
+	} {
+		before := r.edge.requests("/q")
+		if err := r.Settle(t.Context(), tt.w); err != nil {
+			t.Fatalf("%s: settle: %v", tt.name, err)
+		}
+		r.Release("dst/e")
+		if asked := r.edge.requests("/q") > before; asked != tt.asked {
+			t.Errorf("%s: the edge store was asked: %v, want %v", tt.name, asked, tt.asked)
+		}
 	}
-	r.Release("dst/e")
-	before := r.edge.requests("/replications/")
-	if err := r.Settle(ctx, "dst/e", r.course("dst/e").settled.Add(-1), []int64{11}); err != nil {
-		t.Fatalf("settle: %v", err)
-	}
-	r.Release("dst/e")
-	if got := r.edge.requests("/replications/"); got != before {
-		t.Errorf("a settled stream: got %d requests, want 0", got-before)
-	}
-	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{12}); err != nil {
-		t.Fatalf("settle: %v", err)
-	}
-	r.Release("dst/e")
-	if got := r.edge.requests("/replications/"); got == before {
-		t.Errorf("a newer connection: got no requests, want one more reconcile")
-	}
+}
+
+// Two tasks feed one stream: what the settling of one left to its sender is none of the other's batches, and comes before those.
+func TestHoldTwoTasks(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 200)
+	one, two := s.dial(), s.dial()
+	r.intake.before = slices.Repeat([]error{bridge.ErrFull}, 100)
+	s.target.cfg.Hold = bridge.Duration(50 * time.Millisecond)
+	want(t, one.send(r.edge.post("e", upTo(11, 20)...)), 503) // settled, and not taken
+	r.intake.before = nil
+	s.target.cfg.Hold = bridge.Duration(2 * time.Second)
+	want(t, two.send(r.edge.post("e", upTo(21, 30)...)), 200) // this task was made after the first 20
+	want(t, one.send(r.edge.post("e", upTo(11, 20)...)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
+}
+
+// Labels of old records that have changed say nothing of where the sender's log stands, when there is a backlog behind them.
+func TestHoldUpdate(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 400)
+	c := s.dial()
+	want(t, c.send(rawRequest("PATCH", "/api/v1/b/dst/e/batch", "", "x-reduct-time-11: 0,text/plain,n=11")), 200) // never seen: 404 for the record
+	want(t, c.send(r.edge.post("e", 11)), 200)
+	want(t, c.send(r.edge.post("e", upTo(31, 40)...)), 200) // 12..30 were forgotten
+	wantTimes(t, r.intake, "dst/e", upTo(1, 40))
+}
+
+// A small batch in front of nothing: what else the store has, its sender has forgotten.
+func TestHoldNearEnd(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 30)
+	c := s.dial()
+	want(t, c.send(r.edge.post("e", 11, 12)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
+}
+
+// A gap of newer records does not overtake older ones that were forgotten without a trace.
+func TestHoldGapBehindForgotten(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 30)
+	bad := rawRequest("POST", "/api/v1/b/dst/e/batch", "x", "x-reduct-time-16: 1,a,nonsense", "x-reduct-time-20: 1,a")
+	c := s.dial()
+	want(t, c.send(bad), 422)
+	want(t, s.send(r.edge.post("e", upTo(21, 30)...)), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
 }
 
 // A settling leaves its caller's batch out. Where that caller's connection breaks, the next one's sender has forgotten the batch, so that a
@@ -195,15 +241,15 @@ func TestSettleJoined(t *testing.T) {
 	r := newRig(t, nil)
 	r.edge.fill("e", 1, 10)
 	r.pass(t)
-	r.edge.fill("e", 11, 30)
+	r.edge.fill("e", 11, 200)
 	gone, cancel := context.WithCancel(t.Context())
 	first := time.Now()
 	cancel()
-	if err := r.Settle(gone, "dst/e", first, upTo(11, 20)); !errors.Is(err, bridge.ErrRetry) { // waits for a settler
+	if err := r.Settle(gone, waiting("dst/e", first, upTo(11, 20)...)); !errors.Is(err, bridge.ErrRetry) { // waits for a settler
 		t.Fatalf("settle: got %v, want ErrRetry", err)
 	}
 	r.settlers(t)
-	if err := r.Settle(t.Context(), "dst/e", first.Add(1), upTo(21, 30)); err != nil {
+	if err := r.Settle(t.Context(), waiting("dst/e", first.Add(1), upTo(21, 30)...)); err != nil {
 		t.Fatalf("settle: got %v, want nil", err)
 	}
 	r.Release("dst/e")
@@ -215,13 +261,13 @@ func TestSettleEnds(t *testing.T) {
 	r := newRig(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := r.Settle(ctx, "dst/e", time.Now(), []int64{1}); !errors.Is(err, bridge.ErrRetry) {
+	if err := r.Settle(ctx, waiting("dst/e", time.Now(), 1)); !errors.Is(err, bridge.ErrRetry) {
 		t.Errorf("settle: got %v, want ErrRetry", err)
 	}
 	for i := range cap(r.jobs) + 1 {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := r.Settle(ctx, "dst/"+string(rune('a'+i)), time.Now(), []int64{1}); !errors.Is(err, bridge.ErrRetry) {
+		if err := r.Settle(ctx, waiting("dst/"+string(rune('a'+i)), time.Now(), 1)); !errors.Is(err, bridge.ErrRetry) {
 			t.Errorf("settle %d: got %v, want ErrRetry", i, err)
 		}
 	}

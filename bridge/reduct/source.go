@@ -128,7 +128,11 @@ type query struct {
 	Stop  int64           `json:"stop,omitempty"`
 	When  json.RawMessage `json:"when,omitempty"`
 	Head  bool            `json:"only_metadata,omitempty"`
+	TTL   int             `json:"ttl,omitempty"` // seconds that the server keeps a query nobody reads on; 0 = its default, 60
 }
+
+// shortTTL is for queries that are mostly not read to their end.
+const shortTTL = 5
 
 // cursor walks the answer to a query, page by page.
 type cursor struct {

@@ -37,10 +37,10 @@ type Intake interface {
 
 // Holder keeps a stream in order across what its sender forgot (rule 7). It is the Reconciler.
 type Holder interface {
-	// Settle returns nil once everything of the stream up to the last of times that the sender may have forgotten before since has
-	// been fetched, and the stream's gaps are closed; until Release nothing older is fetched any more. times, ascending, are what the
-	// caller delivers itself; it may reuse them.
-	Settle(ctx context.Context, stream string, since time.Time, times []int64) error
+	// Settle returns nil once everything that the sender may have forgotten before w's connection was accepted, and that belongs before w, has been
+	// fetched, and the stream's gaps are closed; until Release nothing older is fetched any more. The caller delivers w itself, and may reuse its
+	// slices.
+	Settle(ctx context.Context, w Waiting) error
 	Release(stream string)
 	// Noted tells that a gap of the stream has been noted just now.
 	Noted(stream string)
