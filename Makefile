@@ -3,8 +3,10 @@
 GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 30s
+SEEDS    ?= 1000000
+SEED     ?= 100000
 
-.PHONY: all build check test race fuzz crash e2e bench run clean
+.PHONY: all build check test race fuzz explore crash e2e bench run clean
 all: build modules
 
 build: ## bin/sluice: one static binary
@@ -25,7 +27,10 @@ test: ## unit and in-process tests, Go alone
 	$(GO) test ./...
 
 race:
-	$(GO) test -race ./...
+	$(GO) test -race -short ./...
+
+explore: ## SEEDS schedules of the simulation, from SEED on; `make test` plays 100,000
+	$(GO) test -count=1 -timeout 0 -v -run TestSchedules ./tests/simulation -schedules $(SEEDS) -seed $(SEED)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@for p in $$($(GO) list ./...); do \
