@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 SEEDS    ?= 1000000
 SEED     ?= 100000
 
-.PHONY: all build check test race fuzz explore crash e2e bench run clean
+.PHONY: all build check test race fuzz explore mutants crash e2e bench run clean
 all: build modules
 
 build: ## bin/sluice: one static binary
@@ -38,6 +38,9 @@ fuzz: ## every fuzz target for FUZZTIME
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+mutants: ## the bridge with one rule broken after another: the tests have to notice each
+	MUTANTS=1 $(GO) test -count=1 -timeout 0 -v -run TestMutants ./tests/mutants
 
 crash: ## the ledger cut, garbled and killed, repeatedly
 	$(GO) test -count=3 -run 'Crash|Cut|Kill' ./bridge/ledger
