@@ -24,50 +24,28 @@ func errandOf(entry, stream string, of hold.Range) errand {
 	return errand{entry: entry, stream: stream, from: of.From, upTo: of.To, bounded: true}
 }
 
-// run is a piece of an entry that is fetched in one query: the wanted times, and where the query ends.
-type run []int64
+const insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
 
-const (
-	// A query for a run reads the seen records between the wanted ones as well: up to so many of them cost less than another query.
-	maxSeen    = 4
-	insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
-	quickPass  = time.Second      // longest comparison during which nothing is taken to be evicted
-)
-
-// tally is what a comparison found in the source.
-type tally struct {
-	records int
-	lacking int   // of them, those that were fetched
-	left    int   // of them, those that stay in the edge store: over max_record, garbled, or refused for good
-	first   int64 // time of the first
-	last    int64 // time of the last that is not in the future; 0 where there is none
-}
-
-func (t *tally) add(items []item, maxRecord int64) {
-	if t.records == 0 && len(items) > 0 {
-		t.first = items[0].time
+// add counts a page's records into what was found.
+func (r *Reconciler) add(found *hold.Found, items []item) {
+	if found.Records == 0 && len(items) > 0 {
+		found.First = items[0].time
 	}
-	t.records += len(items)
+	found.Records += len(items)
 	now := time.Now().UnixMicro()
 	for i := range items {
 		if items[i].time <= now {
-			t.last = items[i].time
+			found.Last = items[i].time
 		}
-		if items[i].garbled || items[i].size > maxRecord {
-			t.left++
+		if items[i].garbled || items[i].size > r.maxRecord {
+			found.Left++
 		}
 	}
-}
-
-// vouches reports whether a comparison that began at began saw by itself all that there was behind mark: its first record is not behind it,
-// so that nothing had been evicted by then, and it was over before much could be.
-func (t *tally) vouches(mark, began int64) bool {
-	return t.records > 0 && t.first <= mark && t.lacking == 0 && time.Now().UnixMicro()-began < quickPass.Microseconds()
 }
 
 // fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the
 // stream's lock.
-func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally, err error) {
+func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found hold.Found, err error) {
 	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
 	if e.bounded {
 		q.Stop = after(e.upTo)
@@ -81,15 +59,15 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 		if err != nil || !more {
 			return found, err
 		}
-		found.add(c.page.items, r.maxRecord)
+		r.add(&found, c.page.items)
 		runs, err := r.missing(ctx, e, c.page.items)
 		if err != nil {
 			return found, err
 		}
 		for _, want := range runs {
-			found.lacking += len(want)
+			found.Lacking += len(want)
 			wrong, err := r.fetchRun(ctx, t, e, want)
-			if found.left += wrong; err != nil {
+			if found.Left += wrong; err != nil {
 				return found, err
 			}
 		}
@@ -97,48 +75,39 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found tally,
 }
 
 // missing returns which of a page's records are to be fetched, in pieces.
-func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([]run, error) {
-	unseen, err := r.unseen(ctx, e.stream, items)
+func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([][]int64, error) {
+	times, wanted, err := r.unseen(ctx, e.stream, items)
 	if err != nil {
 		return nil, err
 	}
-	var runs []run
 	var left []aside
-	last := 0
 	for i := range items {
-		if !unseen[i] {
-			continue
-		}
 		it := &items[i]
-		t := it.time
 		switch {
-		case it.garbled:
-			left = append(left, aside{t, errHead})
+		case !wanted[i]:
 			continue
+		case it.garbled:
+			left = append(left, aside{it.time, errHead})
 		case it.size > r.maxRecord:
 			left = append(left, oversized(it, bridge.Size(r.maxRecord)))
+		default:
 			continue
 		}
-		if len(runs) == 0 || i-last > maxSeen+1 {
-			runs = append(runs, nil)
-		}
-		runs[len(runs)-1] = append(runs[len(runs)-1], t)
-		last = i
+		wanted[i] = false
 	}
-	return runs, r.setAside(ctx, e.stream, left)
+	return hold.Runs(times, wanted), r.setAside(ctx, e.stream, left)
 }
 
-// unseen returns for each of a page's records whether some pipeline lacks it.
-func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) ([]bool, error) {
-	times := make([]int64, len(items))
-	unseen := make([]bool, len(items))
+// unseen returns the times of a page's records, and for each whether some pipeline lacks it.
+func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) (times []int64, unseen []bool, err error) {
+	times, unseen = make([]int64, len(items)), make([]bool, len(items))
 	for i := range items {
 		times[i] = items[i].time
 	}
 	if err := r.mind.Intake.Unseen(ctx, stream, times, unseen); err != nil {
-		return nil, fmt.Errorf("look up %d records: %w", len(times), err)
+		return nil, nil, fmt.Errorf("look up %d records: %w", len(times), err)
 	}
-	return unseen, nil
+	return times, unseen, nil
 }
 
 // others reports whether anything is missing that is not of a batch, which somebody is about to deliver. The caller holds the stream's lock.
@@ -152,7 +121,7 @@ func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch
 		if err != nil || !more {
 			return false, err
 		}
-		unseen, err := r.unseen(ctx, e.stream, c.page.items)
+		_, unseen, err := r.unseen(ctx, e.stream, c.page.items)
 		if err != nil {
 			return false, err
 		}
@@ -181,7 +150,7 @@ func (r *Reconciler) beyond(ctx context.Context, t *task, entry string, last int
 }
 
 // fetchRun fetches the records of a run and delivers them. Those that are refused for good become gaps; wrong is how many.
-func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want run) (wrong int, err error) {
+func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int64) (wrong int, err error) {
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry)})
 	if err != nil {
 		return 0, err
@@ -213,7 +182,7 @@ func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want run) 
 }
 
 // deliver takes the wanted records of one page in and returns how many there were, and which of them were refused.
-func (r *Reconciler) deliver(ctx context.Context, stream string, want run, h *head, body io.Reader) (n int, wrong []aside, err error) {
+func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, h *head, body io.Reader) (n int, wrong []aside, err error) {
 	l := lease{budget: r.budget}
 	defer l.free()
 	// A deadline, so that several pages that wait for each other's memory are parted.
@@ -273,7 +242,7 @@ func retry(ctx context.Context, stop <-chan struct{}, f func() error) error {
 }
 
 // evicted notes what was in the edge store a moment ago and is not any more.
-func (r *Reconciler) evicted(ctx context.Context, stream string, want run, n int) error {
+func (r *Reconciler) evicted(ctx context.Context, stream string, want []int64, n int) error {
 	g := bridge.Gap{
 		Stream: stream, From: want[0], To: want[len(want)-1], Noted: time.Now(),
 		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", n, len(want)),
@@ -287,12 +256,12 @@ const overtakenReason = "evicted from the edge store before it was compared; wha
 
 // overtaken notes what the edge store's quota has passed over before it was compared: nobody can tell any more how much of it there was. A
 // long outage does so again and again; its gap grows instead of becoming many. The mark moves behind it, so that it is said once.
-func (r *Reconciler) overtaken(ctx context.Context, stream string, from, to int64) error {
+func (r *Reconciler) overtaken(ctx context.Context, stream string, past hold.Range) error {
 	open, err := r.mind.Gaps.OpenGaps()
 	if err != nil {
 		return fmt.Errorf("list gaps: %w", err)
 	}
-	g := bridge.Gap{Stream: stream, From: from, To: to, Noted: time.Now(), Reason: overtakenReason}
+	g := bridge.Gap{Stream: stream, From: past.From, To: past.To, Noted: time.Now(), Reason: overtakenReason}
 	var grown []int64
 	for _, o := range open {
 		if o.Stream == stream && o.Reason == overtakenReason && o.To == g.From-1 {
@@ -310,5 +279,5 @@ func (r *Reconciler) overtaken(ctx context.Context, stream string, from, to int6
 	}
 	r.mind.Log.Warn("the edge store's quota has evicted records before they were compared", "stream", stream,
 		"from", time.UnixMicro(g.From).UTC(), "to", time.UnixMicro(g.To).UTC())
-	return r.mind.Marks.SetReconciled(ctx, stream, to)
+	return r.mind.Marks.SetReconciled(ctx, stream, past.To)
 }

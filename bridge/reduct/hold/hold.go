@@ -128,6 +128,8 @@ type Walk struct {
 // Range is of times, both included.
 type Range struct{ From, To int64 }
 
+var none = Range{0, -1}
+
 // Empty reports whether no time is in r.
 func (r Range) Empty() bool { return r.To < r.From }
 
@@ -151,7 +153,7 @@ func (f Facts) Settle(b Batch, found Beyond) Walk {
 // bring its records before older ones that were forgotten as well.
 func BeforeGap(from int64, gap Range) Range {
 	if gap.To < from {
-		return Range{0, -1}
+		return none
 	}
 	return Range{from, gap.From - 1}
 }
