@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/bridgetest"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // disk is the ledger's file and its committer. store is what is durable: the fake that passes the same suite as the real ledger. tail is what
@@ -22,6 +23,7 @@ type disk struct {
 	store   *bridgetest.Ledger
 	newest  map[string]int64   // time of the newest record taken, by stream; durable
 	version map[recordName]int // of the labels that a record was taken with last; durable
+	losses  []loss             // durable
 	marks   map[string]int64   // reconciled up to, by stream; durable
 	tail    []*write
 	taken   int
@@ -37,6 +39,12 @@ type recordName struct {
 
 func newDisk(w *world) disk {
 	return disk{w: w, store: bridgetest.Model(remoteName), newest: make(map[string]int64), version: make(map[recordName]int), marks: make(map[string]int64)}
+}
+
+// loss is a range of a stream of which records are known to be lost.
+type loss struct {
+	stream string
+	hold.Range
 }
 
 // row is what was appended at once; row n of the ledger is rows[n-1].
@@ -220,6 +228,14 @@ func (l ledger) gaps(stream string) []bridge.Gap {
 
 func (l ledger) noteGap(gap bridge.Gap) error {
 	return l.submit(&write{what: "gap", small: true, put: func() error { return l.g.w.disk.store.NoteGap(bg, gap) }})
+}
+
+func (l ledger) lose(stream string, lost hold.Range) error {
+	return l.submit(&write{what: "loss", small: true, put: func() error {
+		l.g.w.note("lost: %s %v", stream, lost)
+		l.g.w.disk.losses = append(l.g.w.disk.losses, loss{stream, lost})
+		return nil
+	}})
 }
 
 func (l ledger) closeGap(id int64) error {

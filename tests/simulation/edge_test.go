@@ -1,10 +1,12 @@
 package simulation
 
 import (
+	"math"
 	"slices"
 	"strconv"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
 // The edge store, and the senders of its replication tasks. A sender forgets as the real one does: after any answer but 503, and when its
@@ -18,6 +20,7 @@ type record struct {
 	loose   bool // may come late: a live sender forgot it, so that nothing holds back what comes after
 	lapsed  int  // version up to which an update of it was forgotten: nobody can find that again
 	evicted bool
+	unseen  bool // evicted before the bridge ever looked: nobody can know of it
 }
 
 func (r *record) labels() []bridge.Label { return labelsOf(r.version) }
@@ -54,13 +57,62 @@ type entry struct {
 	updates int       // updates still to be made
 }
 
+// find returns a record that is in the store.
 func (e *entry) find(t int64) *record {
+	if r := e.ever(t); r != nil && !r.evicted {
+		return r
+	}
+	return nil
+}
+
+// ever returns a record that was written at any time.
+func (e *entry) ever(t int64) *record {
 	for _, r := range e.records {
-		if r.time == t && !r.evicted {
+		if r.time == t {
 			return r
 		}
 	}
 	return nil
+}
+
+// extent is what the store lists of an entry.
+func (e *entry) extent() hold.Extent {
+	x := hold.Extent{Oldest: math.MaxInt64}
+	for _, r := range e.records {
+		if !r.evicted {
+			x.Oldest, x.Latest, x.Some = min(x.Oldest, r.time), max(x.Latest, r.time), true
+		}
+	}
+	return x
+}
+
+// evict is the store's quota: the oldest record of an entry goes.
+func (w *world) evict() bool {
+	e := w.edge.list[w.pick(len(w.edge.list))]
+	if !w.evicts || !w.chance(20) {
+		return false
+	}
+	for _, r := range e.records {
+		if r.evicted {
+			continue
+		}
+		r.evicted = true
+		r.loose = r.loose || w.underway(e.stream, r.time)
+		_, marked := w.disk.marks[e.stream]
+		r.unseen = !marked && !w.disk.has(e.stream, r.time)
+		w.note("edge: %s %d evicted", e.stream, r.time)
+		w.fire("evicted")
+		return true
+	}
+	return false
+}
+
+// underway reports whether a record is in a request, one of a broken connection perhaps. Evicted now, it cannot be fetched together with what has to come before the rest of that request, and
+// comes after it.
+func (w *world) underway(stream string, t int64) bool {
+	has := func(r *request) bool { return r.stream == stream && slices.Contains(timesOf(r.records), t) }
+	return w.gate != nil && slices.ContainsFunc(w.gate.serving, has) ||
+		slices.ContainsFunc(w.edge.senders, func(s *sender) bool { return s.batch != nil && s.batch.request != nil && has(s.batch.request) })
 }
 
 // line is one of a replication log.
@@ -128,7 +180,7 @@ func (w *world) write() bool {
 		r.time = e.records[n-1].time + step
 	}
 	if w.lates && len(e.records) > 0 && w.chance(6) {
-		if at := e.records[w.pick(len(e.records))].time - 1 - int64(w.pick(step-2)); e.find(at) == nil && at > 0 {
+		if at := e.records[w.pick(len(e.records))].time - 1 - int64(w.pick(step-2)); e.ever(at) == nil && at > 0 {
 			w.fire("written late")
 			r.time, r.late = at, true
 		}

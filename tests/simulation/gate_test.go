@@ -24,6 +24,8 @@ type gate struct {
 	accepted map[int]time.Time  // connections
 	asked    map[int][]int64    // by connection: updates that were answered 404, to come whole
 	applied  map[recordName]int // version of a record's labels, as the module saw it last
+	hopeless map[int64]bool     // gaps that were looked for and cannot be made whole
+	serving  []*request
 	passing  bool
 }
 
@@ -32,7 +34,7 @@ func (w *world) boot(first bool) {
 	w.note("START")
 	g := &gate{
 		w: w, courses: make(map[string]*course), locks: make(map[string]bool), inside: make(map[string]bool), accepted: make(map[int]time.Time),
-		applied: make(map[recordName]int), asked: make(map[int][]int64),
+		applied: make(map[recordName]int), asked: make(map[int][]int64), hopeless: make(map[int64]bool),
 	}
 	g.ledger = ledger{g}
 	g.intake = &bridge.Intake{Pipeline: pipeline, Ledger: g.ledger, Chain: &guests{g, make(map[string]uint64)}}
@@ -55,8 +57,10 @@ func (w *world) serve() bool {
 	if _, known := g.accepted[r.conn]; !known {
 		g.accepted[r.conn] = w.now()
 	}
+	g.serving = append(g.serving, r)
 	g.spawn(func() {
 		status := g.target(r)
+		g.serving = slices.DeleteFunc(g.serving, func(x *request) bool { return x == r })
 		if !g.dead() {
 			w.note("target: %d to connection %d", status, r.conn)
 			r.status = status

@@ -13,8 +13,7 @@ import (
 type course struct {
 	hold  hold.Stream
 	job   *job
-	ahead int64
-	known bool
+	ahead hold.Ahead
 }
 
 // job is a settling that runs.
@@ -98,12 +97,12 @@ func (g *gate) settleStream(stream string, b hold.Batch) (complete bool, err err
 		g.backlog(stream, b)
 	}
 	walk := facts.Settle(b, beyond)
-	if err := g.fetch(stream, walk.Before); err != nil {
+	if _, err := g.fetch(stream, walk.Before); err != nil {
 		return false, err
 	}
 	other, err := g.others(stream, walk.Beside, b)
 	if err == nil && other {
-		err = g.fetch(stream, walk.Beside)
+		_, err = g.fetch(stream, walk.Beside)
 	}
 	return walk.Complete, err
 }
@@ -127,18 +126,37 @@ func (g *gate) facts(stream string) (f hold.Facts) {
 
 func (g *gate) closeGaps(stream string, facts hold.Facts) error {
 	for _, x := range g.ledger.gaps(stream) {
+		if g.hopeless[x.ID] {
+			continue
+		}
 		gap := hold.Range{From: x.From, To: x.To}
-		if err := g.fetch(stream, hold.BeforeGap(facts.From(), gap)); err != nil {
+		if _, err := g.fetch(stream, hold.BeforeGap(facts.From(), gap)); err != nil {
 			return err
 		}
-		if err := g.fetch(stream, gap); err != nil {
+		found, err := g.fetch(stream, gap)
+		if err != nil {
 			return err
 		}
-		if err := g.ledger.closeGap(x.ID); err != nil {
+		if err := g.endGap(stream, x.ID, hold.EndGap(gap, found, g.w.edge.entries[stream].extent().Oldest)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endGap notes what became of a gap that was looked for.
+func (g *gate) endGap(stream string, id int64, end hold.Ending) error {
+	if !end.Lost.Empty() {
+		if err := g.ledger.lose(stream, end.Lost); err != nil {
+			return err
+		}
+	}
+	if !end.Open.Empty() {
+		g.w.fire("gap that stays")
+		g.hopeless[id] = true
+		return nil
+	}
+	return g.ledger.closeGap(id)
 }
 
 // others reports whether anything is missing beside what somebody is about to deliver.
@@ -165,35 +183,55 @@ func (g *gate) others(stream string, in hold.Range, b hold.Batch) (bool, error) 
 	return false, nil
 }
 
-func (g *gate) fetch(stream string, in hold.Range) error {
+// fetch compares a range with what was seen, page by page, and takes in what is missing.
+func (g *gate) fetch(stream string, in hold.Range) (found hold.Found, err error) {
 	for !in.Empty() {
 		ts, more, err := g.ask(stream, in)
 		if err != nil || len(ts) == 0 {
-			return err
+			return found, err
 		}
-		unseen := make([]bool, len(ts))
-		if err := g.in(stream, func() error { return g.intake.Unseen(bg, stream, ts, unseen) }); err != nil {
-			return err
+		if found.Records == 0 {
+			found.First = ts[0]
 		}
-		var want []bridge.Record
-		for i, t := range ts {
-			if r := g.w.edge.entries[stream].find(t); unseen[i] && r != nil {
-				want = append(want, bridge.Record{Time: t, Labels: r.labels()})
-			}
+		found.Records += len(ts)
+		found.Last = ts[len(ts)-1]
+		lacking, err := g.takeMissing(stream, ts)
+		if found.Lacking += lacking; err != nil || !more {
+			return found, err
 		}
-		if len(want) > 0 {
-			g.w.note("reconciler: takes %s %v", stream, timesOf(want))
-			g.w.fire("reconciled")
-			if err := g.deliver(stream, want); err != nil {
-				return err
-			}
-		}
-		if !more {
-			break
-		}
-		in.From = ts[len(ts)-1] + 1
+		in.From = found.Last + 1
 	}
-	return nil
+	return found, nil
+}
+
+// takeMissing fetches and delivers what of a page was not seen. What is evicted meanwhile is lost.
+func (g *gate) takeMissing(stream string, ts []int64) (lacking int, err error) {
+	unseen := make([]bool, len(ts))
+	if err := g.in(stream, func() error { return g.intake.Unseen(bg, stream, ts, unseen) }); err != nil {
+		return 0, err
+	}
+	g.waitLong(func() bool { return true }) // the query for the records themselves
+	var want []bridge.Record
+	for i, t := range ts {
+		if !unseen[i] {
+			continue
+		}
+		lacking++
+		if r := g.w.edge.entries[stream].find(t); r != nil {
+			want = append(want, bridge.Record{Time: t, Labels: r.labels()})
+			continue
+		}
+		g.w.fire("evicted before it was fetched")
+		if err := g.ledger.lose(stream, hold.Range{From: t, To: t}); err != nil {
+			return lacking, err
+		}
+	}
+	if len(want) == 0 {
+		return lacking, nil
+	}
+	g.w.note("reconciler: takes %s %v", stream, timesOf(want))
+	g.w.fire("reconciled")
+	return lacking, g.deliver(stream, want)
 }
 
 // pass is the reconciler's interval.
@@ -204,8 +242,12 @@ func (w *world) pass() bool {
 	}
 	g.passing = true
 	g.spawn(func() {
+		has := make(map[string]hold.Extent)
 		for _, e := range w.edge.list {
-			if err := g.passStream(e.stream); err != nil {
+			has[e.stream] = e.extent()
+		}
+		for _, e := range w.edge.list {
+			if err := g.passStream(e, has[e.stream]); err != nil {
 				w.note("reconciler: %s: %v", e.stream, err)
 			}
 		}
@@ -214,30 +256,44 @@ func (w *world) pass() bool {
 	return true
 }
 
-func (g *gate) passStream(stream string) error {
-	if err := g.lock(stream); err != nil {
+func (g *gate) passStream(e *entry, has hold.Extent) error {
+	if err := g.lock(e.stream); err != nil {
 		return err
 	}
-	defer g.unlock(stream)
-	if err := g.closeGaps(stream, g.facts(stream)); err != nil {
+	defer g.unlock(e.stream)
+	facts := g.facts(e.stream)
+	if err := g.closeGaps(e.stream, facts); err != nil || !has.Some {
 		return err
 	}
-	e := g.w.edge.entries[stream]
-	if len(e.records) == 0 {
+	c := g.course(e.stream)
+	p := facts.Pass(has, c.ahead, g.w.overlap)
+	if err := g.overtaken(e.stream, p.Overtaken); err != nil {
+		return err
+	}
+	found, err := g.fetch(e.stream, p.Compare)
+	if err != nil {
+		return err
+	}
+	if !p.Vouches(found, time.Duration(g.w.pick(2))*time.Hour) {
+		if err := g.overtaken(e.stream, p.PassedBy(e.extent().Oldest, math.MaxInt64)); err != nil {
+			return err
+		}
+	}
+	c.ahead = hold.Ahead{Latest: has.Latest, Known: true}
+	if upTo, moved := p.Mark(found); moved {
+		return g.ledger.setReconciled(e.stream, upTo)
+	}
+	return nil
+}
+
+// overtaken notes what was evicted before it was compared.
+func (g *gate) overtaken(stream string, lost hold.Range) error {
+	if lost.Empty() {
 		return nil
 	}
-	c := g.course(stream)
-	latest := e.records[len(e.records)-1].time
-	upTo := latest
-	if c.known {
-		upTo = min(upTo, max(g.w.disk.newest[stream], c.ahead))
-	}
-	if err := g.fetch(stream, hold.Range{To: upTo}); err != nil {
+	g.w.fire("evicted before it was compared")
+	if err := g.ledger.lose(stream, lost); err != nil {
 		return err
 	}
-	c.ahead, c.known = latest, true
-	if upTo <= g.w.disk.marks[stream] {
-		return nil
-	}
-	return g.ledger.setReconciled(stream, min(upTo, math.MaxInt64))
+	return g.ledger.setReconciled(stream, lost.To)
 }

@@ -51,6 +51,7 @@ var variants = []struct {
 	{variant{name: "QoS 2, two tasks on the same entries", qos: 2, ordering: bridge.Pipelined, twins: true, loses: true}, nil},
 	{variant{name: "QoS 2, two tasks, updates, late", qos: 2, ordering: bridge.Pipelined, twins: true, updates: true, lates: true}, nil},
 	{variant{name: "QoS 2, stale sessions", qos: 2, ordering: bridge.Pipelined, stale: true}, []string{"stale session"}},
+	{variant{name: "QoS 2, the store evicts", qos: 2, ordering: bridge.Pipelined, evicts: true}, []string{"evicted", "evicted before it was fetched", "evicted before it was compared"}},
 	{variant{name: "QoS 2, modules ask again", qos: 2, ordering: bridge.Pipelined, modules: true, updates: true}, []string{"module asks again later"}},
 	{variant{name: "QoS 1, pipelined, sessions lost", qos: 1, ordering: bridge.Pipelined, loses: true, updates: true}, []string{"session lost", "marked double"}},
 	{variant{name: "QoS 1, a message ends its connection", qos: 1, poisons: true}, []string{"connection ended on a message"}},

@@ -43,7 +43,7 @@ func (w *world) arrivals() {
 			w.failf("order: %s after row %d message %d", id, l.row, l.at)
 		}
 		last[stream] = place{p.ref.Row, p.ref.Index}
-		if r := w.edge.entries[stream].find(m.Time); m.Time < newest[stream] && m.Revision == 0 && !r.late && !r.loose {
+		if r := w.edge.entries[stream].ever(m.Time); m.Time < newest[stream] && m.Revision == 0 && !r.late && !r.loose {
 			w.failf("order: %s after %d, although nothing let it be late", id, newest[stream])
 		}
 		newest[stream] = max(newest[stream], m.Time)
@@ -92,6 +92,9 @@ func (w *world) record(e *entry, r *record, arrived map[string]bool) (decided ui
 			}
 		}
 	}
+	if decided == 0 && r.evicted && !r.unseen && !w.listed(e.stream, r.time) {
+		w.failf("lost: record %s %d was evicted and is not listed", e.stream, r.time)
+	}
 	if decided == 0 && !r.evicted {
 		w.failf("lost: record %s %d was never taken in", e.stream, r.time)
 	}
@@ -99,6 +102,16 @@ func (w *world) record(e *entry, r *record, arrived map[string]bool) (decided ui
 		w.failf("lost: update %d of %s %d", r.version, e.stream, r.time)
 	}
 	return decided
+}
+
+// listed reports whether the bridge knows that a record is lost, or where it is missing, or will know at its next pass: what lies between the mark and the
+// oldest record. An entry that is empty has none yet.
+func (w *world) listed(stream string, t int64) bool {
+	if t > w.disk.marks[stream] && t < w.edge.entries[stream].extent().Oldest {
+		return true
+	}
+	return slices.ContainsFunc(w.disk.losses, func(l loss) bool { return l.stream == stream && l.From <= t && t <= l.To }) ||
+		slices.ContainsFunc(w.gaps(), func(x bridge.Gap) bool { return x.Stream == stream && x.From <= t && t <= x.To })
 }
 
 // numbers: the module counted each record once, in the order of the Appends (rules 3 and 4).

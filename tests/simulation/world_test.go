@@ -62,6 +62,7 @@ type world struct {
 	rows   []row // appended
 	sends  sends
 
+	overlap     int64       // record time that a pass looks back
 	ids         int         // packet identifiers
 	quota       int         // messages that may wait
 	conns       int         // of the pump, last
@@ -75,6 +76,10 @@ type world struct {
 func newWorld(v variant, c *choices, fired map[string]int) *world {
 	w := &world{variant: v, choices: c, fired: fired, sends: newSends(), lives: make(map[int]int)}
 	w.ids, w.quota, w.faults = 5+w.pick(3), 3+w.pick(12), w.pick(7)
+	w.overlap = int64(w.pick(3 * step))
+	if w.lates { // a record that is written later than this, and forgotten, is not found
+		w.overlap = 1 << 40
+	}
 	w.disk = newDisk(w)
 	w.edge.entries = make(map[string]*entry)
 	for n := range 1 + w.pick(3) {
@@ -162,7 +167,7 @@ func (w *world) waiting() (n int) {
 }
 
 var acts = []func(*world) bool{
-	(*world).write, (*world).post, (*world).serve, (*world).hear, (*world).begin, // the edge and the target
+	(*world).write, (*world).post, (*world).serve, (*world).hear, (*world).begin, (*world).evict, // the edge and the target
 	(*world).work, (*world).work, (*world).expire, (*world).pass, // code that waits
 	(*world).commit, (*world).commit, (*world).offer, (*world).handIn, (*world).stepped, (*world).giveUp, // the ledger and the pump
 	(*world).dial, (*world).brokerReads, (*world).weRead, (*world).brokerReads, (*world).weRead, (*world).retry, // the far end
@@ -219,7 +224,7 @@ func (w *world) finished() bool {
 			}
 		}
 	}
-	return w.waiting() == 0 && len(w.gaps()) == 0
+	return w.waiting() == 0 && !slices.ContainsFunc(w.gaps(), func(x bridge.Gap) bool { return !w.gate.hopeless[x.ID] })
 }
 
 // lacking returns the records of an entry that the ledger has not taken in.
