@@ -150,6 +150,10 @@ func (s *stream) decide(ctx context.Context, in *Intake, name string) error {
 		in.discard(name)
 		return fmt.Errorf("modules on %s: %d verdicts for %d records: %w", name, len(s.results.Verdicts), len(s.records), ErrCorrupt)
 	}
+	for i := range s.records {
+		// Here, because modules write verdicts whole.
+		s.results.Verdicts[i].Late = s.records[i].Flags&Late != 0
+	}
 	s.append = Append{
 		Pipeline: in.Pipeline, Stream: name,
 		Keys: s.keys, Verdicts: s.results.Verdicts, Messages: s.results.Messages,

@@ -250,6 +250,45 @@ func TestDeliverChainFails(t *testing.T) {
 }
 
 // TestDeliverWithoutChain: every record passes unchanged.
+// kinds is a chain that decides by the last digit of a record's time, and says nothing of late ones.
+type kinds struct{}
+
+func (kinds) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
+	for _, r := range rs {
+		v := bridge.Verdict{Kind: bridge.Kind(r.Time % 10)}
+		if v.Kind == bridge.Passed {
+			v.Outputs = 1
+			out.Messages = append(out.Messages, bridge.Message{Record: r})
+		}
+		out.Verdicts = append(out.Verdicts, v)
+	}
+	return nil
+}
+
+func (kinds) Discard(string) {}
+
+// TestDeliverLate: that a record was late is stored with its verdict, whatever that is; modules and messages see it in the flags.
+func TestDeliverLate(t *testing.T) {
+	l := bridgetest.NewLedger(t, "remote")
+	in := &bridge.Intake{Pipeline: "p", Ledger: l, Chain: kinds{}}
+	for _, b := range []*bridge.Batch{batchOf(91, 92), batchOf(41, 52, 63, 74, 91, 101)} {
+		if err := in.Deliver(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at, late := range map[int64]bool{91: false, 92: false, 41: true, 52: true, 63: true, 74: true, 101: false} {
+		v, found := l.Seen("p", streamName, bridge.Key{Time: at})
+		if !found || v.Late != late || v.Kind != bridge.Kind(at%10) {
+			t.Errorf("verdict on %d: got %+v, %v, want it with late %v", at, v, found, late)
+		}
+	}
+	for _, m := range l.Messages("p", streamName) {
+		if late := m.Flags&bridge.Late != 0; late != (m.Time == 41) {
+			t.Errorf("message %d: late %v in its flags", m.Time, late)
+		}
+	}
+}
+
 func TestDeliverWithoutChain(t *testing.T) {
 	l := bridgetest.NewLedger(t, "remote")
 	in := &bridge.Intake{Pipeline: "p", Ledger: l}

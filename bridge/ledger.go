@@ -9,7 +9,8 @@ import (
 // that stream's lock.
 type Ledger interface {
 	// Fresh sets fresh[i] where record i of the stream was never appended for the pipeline, or is an update that was
-	// asked for (Want). It gives such an update its Revision. ErrUnknown while an Append of the stream has not reported.
+	// asked for (Want). It gives such an update its Revision, and sets or clears Late in the Flags of each record: whether it is older than
+	// the newest that was appended of the stream, or than one before it in rs. ErrUnknown while an Append of the stream has not reported.
 	Fresh(pipeline, stream string, rs []Record, fresh []bool) error
 	// Append makes one batch durable, whole or not at all: nil is done, ErrUnknown is unknown (ctx ended first), ErrFull and
 	// all else is failed. It copies what it keeps before it returns.

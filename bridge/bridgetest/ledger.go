@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -52,6 +53,7 @@ type streamKey struct{ pipeline, stream string }
 type fakeStream struct {
 	seen    map[bridge.Key]bridge.Verdict
 	last    map[int64]uint64 // revision by time: the last that was taken in
+	newest  int64            // of last
 	wanted  map[int64]uint64 // revision by time
 	states  map[string]bridge.State
 	unknown bool
@@ -131,6 +133,13 @@ func (l *Ledger) Seen(pipeline, stream string, k bridge.Key) (bridge.Verdict, bo
 	return v, ok
 }
 
+// Verdicts returns the verdicts on all keys of a stream, the last one where a key was taken in more than once.
+func (l *Ledger) Verdicts(pipeline, stream string) map[bridge.Key]bridge.Verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.stream(pipeline, stream).seen)
+}
+
 // Parked returns what was parked so far.
 func (l *Ledger) Parked() []bridge.Parking {
 	l.mu.Lock()
@@ -168,8 +177,15 @@ func (l *Ledger) Fresh(pipeline, stream string, rs []bridge.Record, fresh []bool
 	if s.unknown {
 		return fmt.Errorf("fresh %s: %w", stream, bridge.ErrUnknown)
 	}
+	newest, late := s.newest, len(s.last) > 0
 	for i := range rs {
 		t, revision := rs[i].Time, bridge.LabelHash(rs[i].Labels)
+		if rs[i].Flags &^= bridge.Late; late && t < newest {
+			rs[i].Flags |= bridge.Late
+		}
+		if !late || t > newest {
+			newest, late = t, true
+		}
 		_, seen := s.last[t]
 		switch {
 		case i > 0 && rs[i-1].Time == t:
@@ -226,8 +242,8 @@ func checkAppend(a *bridge.Append) error {
 		return fmt.Errorf("%d verdicts for %d keys: %w", len(a.Verdicts), len(a.Keys), bridge.ErrRejected)
 	}
 	for i, v := range a.Verdicts {
-		if v.Kind == bridge.Undecided {
-			return fmt.Errorf("no verdict on record %d: %w", a.Keys[i].Time, bridge.ErrRejected)
+		if v.Kind == bridge.Undecided || v.Kind > bridge.Parked {
+			return fmt.Errorf("verdict of kind %d on record %d: %w", v.Kind, a.Keys[i].Time, bridge.ErrRejected)
 		}
 	}
 	return nil
@@ -235,6 +251,9 @@ func checkAppend(a *bridge.Append) error {
 
 func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
 	for i, k := range a.Keys {
+		if len(s.last) == 0 || k.Time > s.newest {
+			s.newest = k.Time
+		}
 		s.seen[k] = a.Verdicts[i]
 		s.last[k.Time] = k.Revision
 		if s.wanted[k.Time] == k.Revision {

@@ -26,6 +26,42 @@ func caseLate(r *ledgerRun) {
 	r.want("taken", r.fresh("b/e", records(50, 60, 150, 200, 250, 400)), []bool{false, true, false, false, true, false})
 }
 
+func caseLateFlag(r *ledgerRun) {
+	late := func(stream string, flags bridge.Flags, times ...int64) string {
+		rs := records(times...)
+		for i := range rs {
+			rs[i].Flags = bridge.Replayed | flags
+			rs[i].Labels = someLabels
+		}
+		return r.late(stream, rs)
+	}
+	r.want("first records", late("b/e", 0, -5, 0, 5), "...")
+	r.append("b/e", -5, 10)
+	r.asked("b/e", bridge.Key{Time: -5, Revision: bridge.LabelHash(someLabels)}, bridge.Key{Time: 10, Revision: bridge.LabelHash(someLabels)})
+	for range 2 {
+		r.want("older than the newest, an update of it", late("b/e", 0, -9, -5, 3, 10, 11), "LLL..")
+		r.want("out of order in their batch", late("b/e", 0, 20, 19, 21, 20), ".L.L")
+		r.want("in order, said to be late", late("b/e", bridge.Late, 11, 12), "..")
+		r.want("another stream", late("b/f", 0, 3), ".")
+		r.reopen()
+	}
+	a := batch("b/e", 3, 5, 12, 12, 14)
+	a.Keys[3].Revision = 7
+	a.Verdicts = []bridge.Verdict{
+		{Kind: bridge.Passed, Outputs: 1, Late: true}, {Kind: bridge.Dropped, Module: 2, Reason: 9, Late: true},
+		{Kind: bridge.Passed, Outputs: 2}, {Kind: bridge.Absorbed, Late: true}, {Kind: bridge.Parked, Module: 1},
+	}
+	r.ok(r.Ledger.Append(context.Background(), a))
+	want := map[bridge.Key]bridge.Verdict{{Time: -5}: {Kind: bridge.Passed, Outputs: 1}, {Time: 10}: {Kind: bridge.Passed, Outputs: 1}}
+	for i, k := range a.Keys {
+		want[k] = a.Verdicts[i]
+	}
+	for range 2 {
+		r.want("verdicts", r.Verdicts("p", "b/e"), want)
+		r.reopen()
+	}
+}
+
 func caseTwice(r *ledgerRun) {
 	r.want("twice", r.fresh("b/e", records(1, 1, 2)), []bool{true, false, true})
 }
@@ -192,6 +228,7 @@ func caseCopies(r *ledgerRun) {
 func caseRejected(r *ledgerRun) {
 	for name, a := range map[string]*bridge.Append{
 		"undecided":   {Pipeline: "p", Stream: "b/e", Keys: []bridge.Key{{Time: 1}}, Verdicts: []bridge.Verdict{{}}},
+		"unknown":     {Pipeline: "p", Stream: "b/e", Keys: []bridge.Key{{Time: 1}}, Verdicts: []bridge.Verdict{{Kind: bridge.Parked + 1}}},
 		"no verdicts": {Pipeline: "p", Stream: "b/e", Keys: []bridge.Key{{Time: 1}}},
 	} {
 		if err := r.Ledger.Append(context.Background(), a); !errors.Is(err, bridge.ErrRejected) {

@@ -17,7 +17,9 @@ type Opened struct {
 	Gaps   bridge.Gaps
 	Outbox func(remote string) bridge.Outbox
 	Parked func() []bridge.Parking
-	Close  func() // what was durable must be there when the directory is opened again
+	// Verdicts is what was decided on a stream's keys, the last where one was taken in more than once.
+	Verdicts func(pipeline, stream string) map[bridge.Key]bridge.Verdict
+	Close    func() // what was durable must be there when the directory is opened again
 }
 
 // RunLedger checks that a ledger behaves as bridge/ledger.go, bridge/outbox.go and INVARIANTS.md say. open opens the one in dir; each
@@ -39,6 +41,7 @@ var ledgerCases = []struct {
 }{
 	{"rule 2: a key is fresh until it was appended", caseFresh},
 	{"rule 2: a late record is fresh", caseLate},
+	{"a late record is told from one in order", caseLateFlag},
 	{"rule 2: the same time twice in a batch is one key", caseTwice},
 	{"rule 1: dropped records are durable without a message", caseDropped},
 	{"an update that was asked for passes once", caseWanted},
@@ -132,6 +135,24 @@ func (r *ledgerRun) fresh(stream string, rs []bridge.Record) []bool {
 	fresh := make([]bool, len(rs))
 	r.ok(r.Ledger.Fresh("p", stream, rs, fresh))
 	return fresh
+}
+
+// late returns what Fresh says of records, - where it is not fresh, of one that passes as an update too.
+func (r *ledgerRun) late(stream string, rs []bridge.Record) (out string) {
+	r.Helper()
+	for i, fresh := range r.fresh(stream, rs) {
+		switch {
+		case !fresh:
+			out += "-"
+		case rs[i].Flags == bridge.Replayed|bridge.Late:
+			out += "L"
+		case rs[i].Flags == bridge.Replayed:
+			out += "."
+		default:
+			r.Fatalf("record %d of %s: flags %b, want no other than Late changed", rs[i].Time, stream, rs[i].Flags)
+		}
+	}
+	return out
 }
 
 func (r *ledgerRun) asked(stream string, keys ...bridge.Key) []bool {

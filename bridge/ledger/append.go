@@ -50,8 +50,12 @@ func (l *Log) Fresh(pipeline, name string, rs []bridge.Record, fresh []bool) err
 	}
 	lo, hi := rs[0].Time, rs[0].Time
 	for i := range rs {
-		fresh[i] = i == 0 || rs[i].Time != rs[i-1].Time
-		lo, hi = min(lo, rs[i].Time), max(hi, rs[i].Time)
+		r := &rs[i]
+		fresh[i] = i == 0 || r.Time != rs[i-1].Time
+		lo, hi = min(lo, r.Time), max(hi, r.Time)
+		if r.Flags &^= bridge.Late; r.Time < hi || s.any && r.Time < s.newest {
+			r.Flags |= bridge.Late
+		}
 	}
 	if s.any && lo <= s.newest {
 		if err := l.markSeen(s, rs, fresh, lo, hi); err != nil {
@@ -148,8 +152,8 @@ func checkAppend(a *bridge.Append) error {
 		if t := a.Keys[i].Time; t >= maxTime || t < -maxTime {
 			return fmt.Errorf("time %d is beyond the range of a key: %w", t, bridge.ErrRejected)
 		}
-		if a.Verdicts[i].Kind == bridge.Undecided {
-			return fmt.Errorf("no verdict on record %d: %w", a.Keys[i].Time, bridge.ErrRejected)
+		if k := a.Verdicts[i].Kind; k == bridge.Undecided || k > bridge.Parked {
+			return fmt.Errorf("verdict of kind %d on record %d: %w", k, a.Keys[i].Time, bridge.ErrRejected)
 		}
 	}
 	return nil

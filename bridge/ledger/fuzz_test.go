@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -25,11 +26,23 @@ func FuzzRow(f *testing.F) {
 
 func FuzzBlock(f *testing.F) {
 	ks := steady(100, 3)
-	f.Add(appendBlock(nil, ks, make([]bridge.Verdict, len(ks))))
+	vs := make([]bridge.Verdict, len(ks))
+	for i := range vs {
+		vs[i] = bridge.Verdict{Kind: bridge.Passed, Outputs: uint16(i / 40), Reason: uint16(i / 30), Late: i/50 == 1}
+	}
+	f.Add(appendBlock(nil, ks, vs))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ks, vs, err := readBlock(data)
-		if err == nil && (len(ks) != len(vs) || len(ks) > maxCount) {
+		if err != nil {
+			return
+		}
+		if len(ks) != len(vs) || len(ks) > maxCount {
 			t.Errorf("got %d keys and %d verdicts, want at most %d of both", len(ks), len(vs), maxCount)
+		}
+		// What was read can be written and read again: it is told apart in every field.
+		ks2, vs2, err := readBlock(appendBlock(nil, ks, vs))
+		if err != nil || !slices.Equal(ks2, ks) || !slices.Equal(vs2, vs) {
+			t.Errorf("written again, %v %v are %v %v and %v", ks, vs, ks2, vs2, err)
 		}
 	})
 }

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"maps"
+	"math"
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -80,9 +82,18 @@ func (r *running) allParked() []bridge.Parking {
 	return out
 }
 
+func (r *running) verdicts(pipeline, stream string) map[bridge.Key]bridge.Verdict {
+	var err error
+	out := maps.Collect(r.Seen(pipeline, stream, math.MinInt64, math.MaxInt64, &err))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
 func (r *running) opened() bridgetest.Opened {
 	return bridgetest.Opened{
-		Ledger: r, States: r, Gaps: r, Parked: r.allParked, Close: r.stop,
+		Ledger: r, States: r, Gaps: r, Parked: r.allParked, Verdicts: r.verdicts, Close: r.stop,
 		Outbox: func(remote string) bridge.Outbox { return r.Outbox(remote) },
 	}
 }

@@ -45,7 +45,7 @@ func newModel(t testing.TB, seed uint64) *model {
 	return &model{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), next: make(map[string]int64),
 		fake: bridgetest.Opened{
-			Ledger: f, States: f, Gaps: f, Parked: f.Parked, Close: func() {},
+			Ledger: f, States: f, Gaps: f, Parked: f.Parked, Verdicts: f.Verdicts, Close: func() {},
 			Outbox: func(remote string) bridge.Outbox { return f.Outbox(remote) },
 		},
 	}
@@ -115,6 +115,7 @@ func (m *model) batch(stream string) *bridge.Append {
 		for i := range v.Outputs {
 			a.Messages = append(a.Messages, bridge.Message{Record: r, Index: i})
 		}
+		v.Late = r.Flags&bridge.Late != 0
 		a.Keys = append(a.Keys, bridge.Key{Time: r.Time, Revision: r.Revision})
 		a.Verdicts = append(a.Verdicts, v)
 	}
@@ -227,6 +228,10 @@ func dump(t testing.TB, o bridgetest.Opened) string {
 				}
 			}
 		}
+		fmt.Fprintf(&b, "\n%s verdicts %v\n", stream, o.Verdicts("p", stream))
+		rs[0], rs[1] = bridge.Record{Time: modelTimes + 1}, bridge.Record{Time: modelTimes}
+		must(o.Ledger.Fresh("p", stream, rs[:2], fresh))
+		fmt.Fprintf(&b, "late %b %b\n", rs[0].Flags, rs[1].Flags)
 		s, found, err := o.States.State("p", stream, "m")
 		must(err)
 		fmt.Fprintf(&b, "\n%s state %v %q\n", stream, found, s.Bytes)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -15,11 +16,14 @@ import (
 //	| 0x01 | count | ± first | steps            | revisions n | n × index step, revision  | runs of verdicts                   |
 //	+------+-------+---------+------------------+-------------+---------------------------+------------------------------------+
 //	step:    difference to the time before × 2; + 1 where a number of further steps of the same size follows
-//	verdict: number of keys, kind (1 byte), outputs, module (1 byte), reason
+//	verdict: number of keys, kind (1 byte, + 128 where they were late), outputs, module (1 byte), reason
 //
 // Times are whole microseconds, so a sensor that keeps its rate costs no byte a key, one that jitters about three. The
 // CRC32C stands beside it in the row, over the data, then row id, last, min, max (two's complement) and count, 8 bytes each.
 const blockVersion = 1
+
+// lateBit is set in the kind of a verdict on late records.
+const lateBit = 1 << 7
 
 // compareTimes orders keys. Those of one time are revisions of one record, and stand in the order they were taken in: the last is what the
 // far ends have.
@@ -54,7 +58,7 @@ func appendBlock(dst []byte, ks []bridge.Key, vs []bridge.Verdict) []byte {
 			j++
 		}
 		dst = binary.AppendUvarint(dst, uint64(j-i))
-		dst = append(dst, byte(vs[i].Kind))
+		dst = append(dst, byte(vs[i].Kind)|bit(vs[i].Late, lateBit))
 		dst = binary.AppendUvarint(dst, uint64(vs[i].Outputs))
 		dst = append(dst, vs[i].Module)
 		dst = binary.AppendUvarint(dst, uint64(vs[i].Reason))
@@ -98,6 +102,7 @@ func readKeys(dst []bridge.Key, data []byte) ([]bridge.Key, *reader, error) {
 	at := len(dst)
 	dst = slices.Grow(dst, int(n))
 	dst = append(dst, bridge.Key{Time: r.varint()})
+	checkTime(r, dst[at].Time)
 	for left := n - 1; left > 0 && r.err == nil; {
 		step := r.uvarint()
 		runs := uint64(1)
@@ -111,6 +116,7 @@ func readKeys(dst []bridge.Key, data []byte) ([]bridge.Key, *reader, error) {
 		left -= runs
 		for t := dst[len(dst)-1].Time; runs > 0; runs-- {
 			t += int64(step >> 1)
+			checkTime(r, t) // what overflows is beyond it too
 			dst = append(dst, bridge.Key{Time: t})
 		}
 	}
@@ -126,6 +132,12 @@ func readKeys(dst []bridge.Key, data []byte) ([]bridge.Key, *reader, error) {
 	return dst, r, r.err
 }
 
+func checkTime(r *reader, t int64) {
+	if t >= maxTime || t < -maxTime {
+		r.fail("time beyond the range of a key")
+	}
+}
+
 // readBlock returns the keys of a block and their verdicts.
 func readBlock(data []byte) ([]bridge.Key, []bridge.Verdict, error) {
 	ks, r, err := readKeys(nil, data)
@@ -135,7 +147,7 @@ func readBlock(data []byte) ([]bridge.Key, []bridge.Verdict, error) {
 	vs := make([]bridge.Verdict, 0, len(ks))
 	for len(vs) < len(ks) && r.err == nil {
 		n := r.uvarint()
-		v := bridge.Verdict{Kind: bridge.Kind(r.byte()), Outputs: uint16(r.uvarint()), Module: r.byte(), Reason: uint16(r.uvarint())}
+		v := readVerdict(r)
 		if n == 0 || n > uint64(len(ks)-len(vs)) {
 			r.fail("more verdicts than keys")
 			break
@@ -145,4 +157,20 @@ func readBlock(data []byte) ([]bridge.Key, []bridge.Verdict, error) {
 		}
 	}
 	return ks, vs, r.end()
+}
+
+func readVerdict(r *reader) bridge.Verdict {
+	kind := r.byte()
+	v := bridge.Verdict{Kind: bridge.Kind(kind &^ lateBit), Late: kind&lateBit != 0}
+	outputs := r.uvarint()
+	v.Module = r.byte()
+	reason := r.uvarint()
+	switch {
+	case v.Kind == bridge.Undecided || v.Kind > bridge.Parked:
+		r.fail(fmt.Sprintf("verdict of kind %d", v.Kind))
+	case outputs > math.MaxUint16 || reason > math.MaxUint16:
+		r.fail(fmt.Sprintf("verdict with %d outputs and reason %d", outputs, reason))
+	}
+	v.Outputs, v.Reason = uint16(outputs), uint16(reason)
+	return v
 }

@@ -33,7 +33,7 @@ func TestBlock(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			vs := make([]bridge.Verdict, len(c.keys))
 			for i := range vs {
-				vs[i] = bridge.Verdict{Kind: bridge.Passed, Outputs: uint16(1 + i/1000)}
+				vs[i] = bridge.Verdict{Kind: bridge.Passed, Outputs: uint16(1 + i/1000), Late: i/1000 == 3}
 			}
 			data := appendBlock(nil, c.keys, vs)
 			ks, got, err := readBlock(data)
