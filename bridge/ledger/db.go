@@ -15,8 +15,8 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// schemaVersion is PRAGMA user_version. A database of another version is not touched.
-const schemaVersion = 2
+// schemaVersion is PRAGMA user_version. migrate.go says which others are read.
+const schemaVersion = 3
 
 // schema holds everything that is durable but the epoch file. What is written at every commit (batch, seen, step) is one row for
 // each write, appended at the end of its table: a commit touches few pages.
@@ -29,9 +29,7 @@ CREATE TABLE batch(number INTEGER PRIMARY KEY, stream INTEGER NOT NULL, count IN
 CREATE TABLE gone(first INTEGER PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE seen(id INTEGER PRIMARY KEY, last INTEGER NOT NULL, min INTEGER NOT NULL, max INTEGER NOT NULL, count INTEGER NOT NULL,
   crc INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE TABLE closed(stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
-  hash INTEGER NOT NULL);
-CREATE INDEX closed_stream ON closed(stream);
+` + schemaClosed + `
 CREATE TABLE wanted(stream INTEGER NOT NULL, time INTEGER NOT NULL, revision INTEGER NOT NULL,
   PRIMARY KEY(stream, time)) WITHOUT ROWID;
 CREATE TABLE state(stream INTEGER NOT NULL, module TEXT NOT NULL, sha256 TEXT NOT NULL, version INTEGER NOT NULL, crc INTEGER NOT NULL,
@@ -40,11 +38,21 @@ CREATE TABLE parked(id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NUL
   reason TEXT NOT NULL, noted INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE gap(id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
   reason TEXT NOT NULL, noted INTEGER NOT NULL);
+` + schemaLoss + `
 CREATE TABLE reconciled(stream TEXT PRIMARY KEY, upto INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE step(remote INTEGER NOT NULL, number INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY(remote, number)) WITHOUT ROWID;
 CREATE TABLE outbox(remote INTEGER PRIMARY KEY, number INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
 `
+
+// schemaClosed: the sums are NULL where nobody knows them any more.
+const schemaClosed = `CREATE TABLE closed(stream INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+  times INTEGER, times_hash INTEGER, messages INTEGER, message_hash INTEGER);
+CREATE INDEX closed_stream ON closed(stream, first);`
+
+const schemaLoss = `CREATE TABLE loss(id INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  records INTEGER NOT NULL, reason TEXT NOT NULL, noted INTEGER NOT NULL);
+CREATE INDEX loss_stream ON loss(stream);`
 
 // The statements of the committer, prepared once.
 const (
@@ -88,7 +96,7 @@ var statements = [sqlCount]string{
 	sqlDropGone:   "DELETE FROM gone WHERE first=?",
 	sqlSeen:       "INSERT INTO seen VALUES(?,?,?,?,?,?,?)",
 	sqlDropSeen:   "DELETE FROM seen WHERE id BETWEEN ? AND ?",
-	sqlClosed:     "INSERT INTO closed VALUES(?,?,?,?,?)",
+	sqlClosed:     "INSERT INTO closed(stream, first, last, count) VALUES(?,?,?,?)",
 	sqlDropClosed: "DELETE FROM closed WHERE stream=?",
 	sqlWant:       "INSERT OR REPLACE INTO wanted VALUES(?,?,?)",
 	sqlWanted:     "DELETE FROM wanted WHERE stream=? AND time=?",
@@ -151,24 +159,6 @@ func assertPragma(db *sql.DB, name, value, want string) error {
 		return fmt.Errorf("pragma %s is %s, want %s", name, got, want)
 	}
 	return nil
-}
-
-func migrate(db *sql.DB) error {
-	var version int
-	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return fmt.Errorf("read schema version: %w", classify(err))
-	}
-	switch version {
-	case schemaVersion:
-		return nil
-	case 0:
-		_, err := db.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT", schema, schemaVersion))
-		if err != nil {
-			return fmt.Errorf("make tables: %w", classify(err))
-		}
-		return nil
-	}
-	return fmt.Errorf("ledger has schema %d, this program knows %d", version, schemaVersion)
 }
 
 // tx is the committer's connection with its statements.

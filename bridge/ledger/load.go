@@ -218,18 +218,16 @@ func (l *Log) checkSeen() error {
 }
 
 func (l *Log) loadClosed() error {
-	return l.each("SELECT stream, first, last, count, hash FROM closed ORDER BY stream, first", func(rows *sql.Rows) error {
+	return l.each("SELECT stream, first, last, count FROM closed ORDER BY stream, first", func(rows *sql.Rows) error {
 		var stream uint32
-		var hash int64
 		var r keyRange
-		if err := rows.Scan(&stream, &r.first, &r.last, &r.count, &hash); err != nil {
+		if err := rows.Scan(&stream, &r.first, &r.last, &r.count); err != nil {
 			return err
 		}
 		s := l.byStream[stream]
 		if s == nil {
 			return fmt.Errorf("range of stream %d, which is not there: %w", stream, bridge.ErrCorrupt)
 		}
-		r.hash = uint64(hash)
 		s.closed = append(s.closed, r)
 		if !s.any || r.last > s.newest {
 			s.newest, s.any = r.last, true

@@ -122,7 +122,6 @@ func splitRanges(ks []bridge.Key) []keyRange {
 		}
 		r.last = k.Time
 		r.count++
-		r.hash ^= uint64(k.Time)
 	}
 	return out
 }
@@ -140,7 +139,7 @@ func joinRanges(rs []keyRange) []keyRange {
 		r := rs[i]
 		if i+1 < len(rs) {
 			n := rs[i+1]
-			r.last, r.count, r.hash = max(r.last, n.last), r.count+n.count, r.hash^n.hash
+			r.last, r.count = max(r.last, n.last), r.count+n.count
 		}
 		out = append(out, r)
 	}
@@ -163,7 +162,7 @@ func (t *tx) putClosing(s *stream, c *closing) error {
 		}
 	}
 	for _, r := range add {
-		if err := t.exec(sqlClosed, int64(s.id), r.first, r.last, r.count, int64(r.hash)); err != nil {
+		if err := t.exec(sqlClosed, int64(s.id), r.first, r.last, r.count); err != nil {
 			return err
 		}
 	}

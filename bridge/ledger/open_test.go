@@ -39,6 +39,13 @@ func filled(t *testing.T) (dir string) {
 
 func damage(t *testing.T, dir, statement string) {
 	t.Helper()
+	if n, _ := execute(t, dir, statement).RowsAffected(); n == 0 {
+		t.Fatalf("%s damaged nothing", statement)
+	}
+}
+
+func execute(t *testing.T, dir, statement string) sql.Result {
+	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, dbFile))
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +55,7 @@ func damage(t *testing.T, dir, statement string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, _ := res.RowsAffected(); n == 0 {
-		t.Fatalf("%s damaged nothing", statement)
-	}
+	return res
 }
 
 // TestCorrupt: what was acknowledged and is missing or damaged stops the start or the run, with a message that says what it was (rule 17).

@@ -40,7 +40,6 @@ type segment struct {
 type keyRange struct {
 	first, last int64
 	count       int64
-	hash        uint64 // exclusive or of the times
 }
 
 // segmentID is a block's row id: blocks of a stream lie together, in the order of their Appends.
