@@ -46,19 +46,12 @@ type Gap struct {
 	Noted    time.Time
 }
 
-// Loss is a range of a stream's time of which records are known to be lost for good: nobody has them any more.
-type Loss struct {
-	ID       int64 // given by the ledger
-	Stream   string
-	From, To int64 // microseconds, both included
-	Records  int64 // how many; -1 = nobody can tell
-	Reason   string
-	Noted    time.Time
-}
-
 // Gaps is the durable list of what a reconciler has to fetch.
 type Gaps interface {
 	NoteGap(ctx context.Context, g Gap) error // durable on return
 	OpenGaps() ([]Gap, error)
 	CloseGap(ctx context.Context, id int64) error
+	// Lose puts a loss into the list of what is known to be lost, and closes the gaps that end in it: one write, durable on return. Gaps
+	// that are not open are passed over. Reasons are to be constant texts: see Loss.Into.
+	Lose(ctx context.Context, l Loss, closes ...int64) error
 }

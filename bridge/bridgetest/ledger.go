@@ -1,6 +1,7 @@
 package bridgetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type Ledger struct {
 	parked  []bridge.Parking
 	gaps    []bridge.Gap
 	nextGap int64
+	losses  []bridge.Loss
+	lastID  int64 // of a loss
 	out     map[string]*Outbox
 	plan    []Fault
 	appends int
@@ -343,4 +346,39 @@ func (l *Ledger) CloseGap(_ context.Context, id int64) error {
 	defer l.mu.Unlock()
 	l.gaps = slices.DeleteFunc(l.gaps, func(g bridge.Gap) bool { return g.ID == id })
 	return nil
+}
+
+// Lose implements bridge.Gaps.
+func (l *Ledger) Lose(_ context.Context, loss bridge.Loss, closes ...int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if loss.From > loss.To || loss.Records < -1 {
+		return fmt.Errorf("loss of %d records from %d to %d: %w", loss.Records, loss.From, loss.To, bridge.ErrRejected)
+	}
+	if loss.Noted.IsZero() {
+		loss.Noted = time.Now()
+	}
+	var list []bridge.Loss
+	for _, o := range l.losses {
+		if o.Stream == loss.Stream {
+			list = append(list, o)
+		}
+	}
+	whole, replaces := loss.Into(list)
+	if whole.ID == 0 {
+		l.lastID++
+		whole.ID = l.lastID
+	}
+	l.losses = slices.DeleteFunc(l.losses, func(o bridge.Loss) bool { return slices.Contains(replaces, o.ID) })
+	l.losses = append(l.losses, whole)
+	slices.SortFunc(l.losses, func(a, b bridge.Loss) int { return cmp.Compare(a.ID, b.ID) })
+	l.gaps = slices.DeleteFunc(l.gaps, func(g bridge.Gap) bool { return slices.Contains(closes, g.ID) })
+	return nil
+}
+
+// Losses returns what is known to be lost.
+func (l *Ledger) Losses() []bridge.Loss {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.losses)
 }

@@ -3,6 +3,7 @@ package bridgetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -310,4 +311,58 @@ func caseRefused(r *ledgerRun) {
 	r.want("parked", r.Parked(), want)
 	r.want("settled", r.rows("a")[0].Settled.Has(1), true)
 	r.want("claims", len(r.restore("a").Claims), 1)
+}
+
+func caseLose(r *ledgerRun) {
+	ctx := context.Background()
+	for from := range int64(3) {
+		r.ok(r.Gaps.NoteGap(ctx, bridge.Gap{Stream: "b/e", From: 10 * from, To: 10*from + 5, Reason: "body broke"}))
+	}
+	gaps, err := r.Gaps.OpenGaps()
+	r.ok(err)
+	noted := time.UnixMicro(1_700_000_000_000_000)
+	r.ok(r.Gaps.Lose(ctx, bridge.Loss{Stream: "b/e", From: 0, To: 25, Records: 4, Reason: "evicted", Noted: noted}, gaps[2].ID, gaps[0].ID, 99))
+	r.ok(r.Gaps.Lose(ctx, bridge.Loss{Stream: "b/f", From: -7, To: -7, Records: -1, Reason: "overtaken", Noted: noted}))
+	r.is(r.Gaps.Lose(ctx, bridge.Loss{Stream: "b/e", From: 2, To: 1, Reason: "evicted"}, gaps[1].ID), bridge.ErrRejected)
+	for range 2 {
+		left, err := r.Gaps.OpenGaps()
+		r.ok(err)
+		r.want("gaps left", len(left), 1)
+		r.want("gap left", left[0].ID, gaps[1].ID)
+		r.want("losses", r.Losses(), []bridge.Loss{
+			{ID: 1, Stream: "b/e", From: 0, To: 25, Records: 4, Reason: "evicted", Noted: noted},
+			{ID: 2, Stream: "b/f", From: -7, To: -7, Records: -1, Reason: "overtaken", Noted: noted},
+		})
+		r.reopen()
+	}
+}
+
+func caseLossesGrow(r *ledgerRun) {
+	noted := time.UnixMicro(1_700_000_000_000_000)
+	lose := func(stream string, from, to, records int64, reason string) {
+		r.ok(r.Gaps.Lose(context.Background(), bridge.Loss{
+			Stream: stream, From: from, To: to, Records: records, Reason: reason, Noted: noted.Add(time.Duration(from) * time.Second),
+		}))
+	}
+	lose("b/e", 10, 19, 3, "evicted")
+	lose("b/e", 30, 39, 1, "evicted")
+	lose("b/e", 15, 25, 9, "other reason")
+	lose("b/f", 20, 29, 9, "evicted")
+	lose("b/e", 20, 22, 2, "evicted") // adjoins the first
+	r.reopen()
+	lose("b/e", 50, 59, -1, "evicted")
+	r.want("losses", fmt.Sprint(r.shortLosses()), "[b/e 10-22 5 evicted b/e 30-39 1 evicted b/e 15-25 9 other reason b/f 20-29 9 evicted b/e 50-59 -1 evicted]")
+	lose("b/e", 23, 30, 10, "evicted") // joins the first and the second
+	r.want("joined", fmt.Sprint(r.shortLosses()), "[b/e 10-39 16 evicted b/e 15-25 9 other reason b/f 20-29 9 evicted b/e 50-59 -1 evicted]")
+	r.want("noted", r.Losses()[0].Noted.Equal(noted.Add(10*time.Second)), true)
+	lose("b/e", 40, 49, 7, "evicted")
+	r.reopen()
+	r.want("unknown", fmt.Sprint(r.shortLosses()), "[b/e 10-59 -1 evicted b/e 15-25 9 other reason b/f 20-29 9 evicted]")
+}
+
+func (r *ledgerRun) shortLosses() (out []string) {
+	for _, l := range r.Losses() {
+		out = append(out, fmt.Sprintf("%s %d-%d %d %s", l.Stream, l.From, l.To, l.Records, l.Reason))
+	}
+	return out
 }

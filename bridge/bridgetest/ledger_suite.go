@@ -16,6 +16,7 @@ type Opened struct {
 	States bridge.States
 	Gaps   bridge.Gaps
 	Outbox func(remote string) bridge.Outbox
+	Losses func() []bridge.Loss
 	Parked func() []bridge.Parking
 	// Verdicts is what was decided on a stream's keys, the last where one was taken in more than once.
 	Verdicts func(pipeline, stream string) map[bridge.Key]bridge.Verdict
@@ -69,6 +70,8 @@ var ledgerCases = []struct {
 	{"Next waits for a batch", caseNext},
 	{"Next ends with its context", caseNextEnds},
 	{"rule 6: a gap is there until it is closed", caseGaps},
+	{"rule 20: a loss takes the place of its gaps", caseLose},
+	{"rule 19: losses grow into one another", caseLossesGrow},
 }
 
 // ledgerRun is one case's ledger.

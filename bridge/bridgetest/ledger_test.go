@@ -15,7 +15,7 @@ func TestLedger(t *testing.T) {
 			ledgers[dir] = l
 		}
 		return Opened{
-			Ledger: l, States: l, Gaps: l, Parked: l.Parked, Verdicts: l.Verdicts, Close: func() {},
+			Ledger: l, States: l, Gaps: l, Losses: l.Losses, Parked: l.Parked, Verdicts: l.Verdicts, Close: func() {},
 			Outbox: func(remote string) bridge.Outbox { return l.Outbox(remote) },
 		}
 	})

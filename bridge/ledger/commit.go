@@ -306,10 +306,7 @@ func (l *Log) transact(ws []*write) error {
 	}
 	if err != nil {
 		tidied(false)
-		if back := t.exec(sqlRollback); back != nil && !errors.Is(err, errDiskFull) {
-			err = errors.Join(err, back)
-		}
-		return err
+		return t.abort(err)
 	}
 	tidied(true)
 	for _, w := range ws {

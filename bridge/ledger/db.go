@@ -76,11 +76,17 @@ const (
 	sqlUnpark
 	sqlGap
 	sqlDropGap
+	sqlLosses
+	sqlLoss
+	sqlDropLoss
 	sqlReconciled
 	sqlStep
 	sqlDropSteps
 	sqlOutbox
 	sqlMeta
+	sqlRemote
+	sqlRemoved
+	sqlDropOutbox
 	sqlCount
 )
 
@@ -105,11 +111,17 @@ var statements = [sqlCount]string{
 	sqlUnpark:     "DELETE FROM parked WHERE id=? RETURNING length(data)",
 	sqlGap:        "INSERT INTO gap VALUES(?,?,?,?,?,?)",
 	sqlDropGap:    "DELETE FROM gap WHERE id=?",
+	sqlLosses:     lossColumns + " WHERE stream=? ORDER BY id",
+	sqlLoss:       "INSERT INTO loss VALUES(?,?,?,?,?,?,?)",
+	sqlDropLoss:   "DELETE FROM loss WHERE id=?",
 	sqlReconciled: "INSERT OR REPLACE INTO reconciled VALUES(?,?)",
 	sqlStep:       "INSERT INTO step VALUES(?,?,?,?)",
 	sqlDropSteps:  "DELETE FROM step WHERE remote=? AND number<=?",
 	sqlOutbox:     "INSERT OR REPLACE INTO outbox VALUES(?,?,?,?)",
 	sqlMeta:       "INSERT OR REPLACE INTO meta VALUES(?,?)",
+	sqlRemote:     "INSERT INTO remote(id, name) VALUES(?,?)",
+	sqlRemoved:    "UPDATE remote SET given_up=given_up+?, removed=1 WHERE id=?",
+	sqlDropOutbox: "DELETE FROM outbox WHERE remote=?",
 }
 
 // pragmas are read back, because SQLite answers a setting that it cannot have with another, not with an error.
@@ -195,6 +207,14 @@ func (t *tx) exec(statement int, args ...any) error {
 		return fmt.Errorf("%s: %w", statements[statement], classify(err))
 	}
 	return nil
+}
+
+// abort rolls back what failed with err, which it returns. A full disk may have done so already.
+func (t *tx) abort(err error) error {
+	if back := t.exec(sqlRollback); back != nil && !errors.Is(err, errDiskFull) {
+		return errors.Join(err, back)
+	}
+	return err
 }
 
 func (t *tx) close() error {

@@ -1,9 +1,14 @@
 package ledger
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
 // ErrUnrouted is an Open that would have to drop messages which were acknowledged: the configuration is to be changed, none of them was touched.
@@ -62,10 +67,14 @@ func (o *Outbox) waiting() (out []string) {
 	return out
 }
 
-// remove settles all that an outbox has, and forgets it but for the count.
+// remove settles all that an outbox has, and forgets it but for the count and the list of what is lost with it.
 func (l *Log) remove(o *Outbox) error {
+	losses, err := l.lossesOf(o)
+	if err != nil {
+		return err
+	}
 	n := o.settleAll()
-	if err := l.storeRemoved(o, n); err != nil {
+	if err := l.storeRemoved(o, n, losses); err != nil {
 		return err
 	}
 	if n > 0 {
@@ -74,6 +83,57 @@ func (l *Log) remove(o *Outbox) error {
 	delete(l.outboxes, o.id)
 	delete(l.byName, o.name)
 	return nil
+}
+
+// lossesOf returns what is lost of each stream when an outbox goes with what it has not settled.
+func (l *Log) lossesOf(o *Outbox) ([]bridge.Loss, error) {
+	byStream := make(map[string]*bridge.Loss)
+	for _, number := range sortedKeys(o.shares) {
+		sh := o.shares[number]
+		name := sh.row.stream.name
+		if byStream[name] == nil {
+			byStream[name] = &bridge.Loss{
+				Stream: name, From: math.MaxInt64, To: math.MinInt64, Noted: time.Now(), Reason: "given up with remote " + o.name,
+			}
+		}
+		err := l.each("SELECT data FROM batch WHERE number=?", func(rows *sql.Rows) error {
+			var data []byte
+			if err := rows.Scan(&data); err != nil {
+				return err
+			}
+			ms, err := readRow(data, sh.row.count)
+			if err != nil {
+				return err
+			}
+			addLost(byStream[name], ms, sh.settled)
+			return nil
+		}, int64(number))
+		if err != nil {
+			return nil, err
+		}
+	}
+	var out []bridge.Loss
+	for _, name := range sortedKeys(byStream) {
+		out = append(out, *byStream[name])
+	}
+	return out, nil
+}
+
+// addLost counts the records of which a message of a row is not settled. Those of one record stand together.
+func addLost(l *bridge.Loss, ms []bridge.Message, settled bridge.Bitmap) {
+	var last bridge.Key
+	counted := false
+	for i := range ms {
+		if settled.Has(i) {
+			continue
+		}
+		k := bridge.Key{Time: ms[i].Time - ms[i].Shift, Revision: ms[i].Revision}
+		if !counted || k != last {
+			l.Records++
+		}
+		last, counted = k, true
+		l.From, l.To = min(l.From, k.Time), max(l.To, k.Time)
+	}
 }
 
 // settleAll returns how many messages it settled.
@@ -87,23 +147,31 @@ func (o *Outbox) settleAll() (n int64) {
 	return n
 }
 
-func (l *Log) storeRemoved(o *Outbox, givenUp int64) error {
-	t, err := l.writer.Begin()
-	if err != nil {
-		return classify(err)
+// storeRemoved writes that a remote is gone: its count, its losses, and nothing of its journal, all or nothing.
+func (l *Log) storeRemoved(o *Outbox, givenUp int64, losses []bridge.Loss) error {
+	t := l.tx
+	if err := t.exec(sqlBegin); err != nil {
+		return err
 	}
-	defer t.Rollback() // after Commit it does nothing
-	for _, s := range []struct {
-		query string
-		args  []any
-	}{
-		{"UPDATE remote SET given_up=given_up+?, removed=1 WHERE id=?", []any{givenUp, o.id}},
-		{"DELETE FROM step WHERE remote=?", []any{o.id}},
-		{"DELETE FROM outbox WHERE remote=?", []any{o.id}},
-	} {
-		if _, err := t.Exec(s.query, s.args...); err != nil {
-			return fmt.Errorf("%s: %w", s.query, classify(err))
+	err := func() error {
+		for _, loss := range losses {
+			if _, err := t.lose(loss); err != nil {
+				return err
+			}
 		}
+		if err := t.exec(sqlRemoved, givenUp, int64(o.id)); err != nil {
+			return err
+		}
+		if err := t.exec(sqlDropSteps, int64(o.id), int64(o.number)); err != nil {
+			return err
+		}
+		if err := t.exec(sqlDropOutbox, int64(o.id)); err != nil {
+			return err
+		}
+		return t.exec(sqlCommit)
+	}()
+	if err != nil {
+		return t.abort(err)
 	}
-	return classify(t.Commit())
+	return nil
 }

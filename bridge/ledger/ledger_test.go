@@ -82,6 +82,14 @@ func (r *running) allParked() []bridge.Parking {
 	return out
 }
 
+func (r *running) allLosses() []bridge.Loss {
+	list, err := r.Log.Losses(context.Background(), 0, 10_000)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return list
+}
+
 func (r *running) verdicts(pipeline, stream string) map[bridge.Key]bridge.Verdict {
 	var err error
 	out := maps.Collect(r.Seen(pipeline, stream, math.MinInt64, math.MaxInt64, &err))
@@ -93,7 +101,7 @@ func (r *running) verdicts(pipeline, stream string) map[bridge.Key]bridge.Verdic
 
 func (r *running) opened() bridgetest.Opened {
 	return bridgetest.Opened{
-		Ledger: r, States: r, Gaps: r, Parked: r.allParked, Verdicts: r.verdicts, Close: r.stop,
+		Ledger: r, States: r, Gaps: r, Losses: r.allLosses, Parked: r.allParked, Verdicts: r.verdicts, Close: r.stop,
 		Outbox: func(remote string) bridge.Outbox { return r.Outbox(remote) },
 	}
 }

@@ -15,7 +15,7 @@ func (l *Log) load() error {
 	defer l.mu.Unlock()
 	for _, step := range []func() error{
 		l.loadMeta, l.loadRemotes, l.loadStreams, l.loadRows, l.checkDense, l.loadSeen, l.loadClosed, l.checkSeen, l.loadWanted,
-		l.loadReconciled, l.loadOutboxes, l.giveUp, l.loadParked, l.loadGaps,
+		l.loadReconciled, l.loadOutboxes, l.giveUp, l.loadParked, l.loadGaps, l.loadLosses,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -28,8 +28,8 @@ func (l *Log) load() error {
 }
 
 // each calls scan for every row of a query.
-func (l *Log) each(query string, scan func(*sql.Rows) error) error {
-	rows, err := l.reader.Query(query)
+func (l *Log) each(query string, scan func(*sql.Rows) error, args ...any) error {
+	rows, err := l.reader.Query(query, args...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", query, classify(err))
 	}
@@ -101,8 +101,8 @@ func (l *Log) loadRemotes() error {
 				last++
 				o := newOutbox(l, last, name)
 				l.outboxes[last], l.byName[name] = o, o
-				if _, err := l.writer.Exec("INSERT INTO remote(id, name) VALUES(?,?)", last, name); err != nil {
-					return fmt.Errorf("add remote %s: %w", name, classify(err))
+				if err := l.tx.exec(sqlRemote, int64(last), name); err != nil {
+					return fmt.Errorf("add remote %s: %w", name, err)
 				}
 			}
 			if id := l.byName[name].id; !slices.Contains(l.routes[pipeline], id) {
@@ -326,4 +326,9 @@ func (l *Log) loadGaps() error {
 		l.gaps = append(l.gaps, g)
 		return nil
 	})
+}
+
+func (l *Log) loadLosses() error {
+	const query = "SELECT count(*), coalesce(sum(records) FILTER (WHERE records>=0), 0), count(*) FILTER (WHERE records<0) FROM loss"
+	return l.each(query, func(rows *sql.Rows) error { return rows.Scan(&l.losses.rows, &l.losses.records, &l.losses.unknown) })
 }

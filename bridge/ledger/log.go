@@ -59,6 +59,7 @@ type Log struct {
 	fresh      chan struct{} // closed and replaced when a row was added
 	parked     parkedSum
 	gaps       []bridge.Gap
+	losses     lossSum
 	lastGap    int64
 	reconciled map[string]int64
 	givenUp    map[string]int64 // by name of a remote
@@ -135,10 +136,10 @@ func (l *Log) open(ctx context.Context) error {
 	if l.reader, err = openDB(path); err != nil {
 		return err
 	}
-	if err := l.load(); err != nil {
+	if l.tx, err = prepareAll(ctx, l.writer); err != nil {
 		return err
 	}
-	if l.tx, err = prepareAll(ctx, l.writer); err != nil {
+	if err := l.load(); err != nil {
 		return err
 	}
 	return l.openEpoch()

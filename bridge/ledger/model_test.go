@@ -45,7 +45,7 @@ func newModel(t testing.TB, seed uint64) *model {
 	return &model{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), next: make(map[string]int64),
 		fake: bridgetest.Opened{
-			Ledger: f, States: f, Gaps: f, Parked: f.Parked, Verdicts: f.Verdicts, Close: func() {},
+			Ledger: f, States: f, Gaps: f, Losses: f.Losses, Parked: f.Parked, Verdicts: f.Verdicts, Close: func() {},
 			Outbox: func(remote string) bridge.Outbox { return f.Outbox(remote) },
 		},
 	}
@@ -85,6 +85,11 @@ func (m *model) choose() op {
 			return m.choose()
 		}
 		id := gaps[m.rng.IntN(len(gaps))].ID
+		if m.rng.IntN(2) == 0 {
+			from := m.rng.Int64N(100)
+			loss := bridge.Loss{Stream: "b/e", From: from, To: from + m.rng.Int64N(3), Records: m.rng.Int64N(9) - 1, Reason: "test"}
+			return func(o bridgetest.Opened) error { return o.Gaps.Lose(ctx, loss, id) }
+		}
 		return func(o bridgetest.Opened) error { return o.Gaps.CloseGap(ctx, id) }
 	default:
 		remote := []string{"a", "b"}[m.rng.IntN(2)]
@@ -262,6 +267,9 @@ func dump(t testing.TB, o bridgetest.Opened) string {
 	must(err)
 	for _, g := range gaps {
 		fmt.Fprintf(&b, "gap %d %s %d-%d %s\n", g.ID, g.Stream, g.From, g.To, g.Reason)
+	}
+	for _, l := range o.Losses() {
+		fmt.Fprintf(&b, "loss %d %s %d-%d %d %s\n", l.ID, l.Stream, l.From, l.To, l.Records, l.Reason)
 	}
 	return b.String()
 }

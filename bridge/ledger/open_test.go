@@ -389,6 +389,9 @@ func TestRemovedRemote(t *testing.T) {
 		if l.Outbox("b") != nil || l.Outbox("idle") != nil {
 			t.Error("a removed remote has an outbox")
 		}
+		if list := l.allLosses(); len(list) != 1 || list[0].From != 1 || list[0].To != 3 || list[0].Records != 4 || list[0].Reason != "given up with remote b" {
+			t.Errorf("losses %+v, want the records 1 to 3 of which b lacks something", list)
+		}
 		l.stop()
 		cfg.GiveUp = false
 	}

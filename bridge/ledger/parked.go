@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"database/sql"
@@ -172,48 +171,4 @@ func notNil(b []byte) []byte {
 		return []byte{}
 	}
 	return b
-}
-
-// NoteGap implements bridge.Gaps.
-func (l *Log) NoteGap(ctx context.Context, g bridge.Gap) error {
-	if g.Noted.IsZero() {
-		g.Noted = time.Now()
-	}
-	l.mu.Lock()
-	l.lastGap++
-	g.ID = l.lastGap
-	l.mu.Unlock()
-	w := &write{small: true, end: func(err error) {
-		if err == nil {
-			l.gaps = append(l.gaps, g)
-		}
-	}}
-	w.put = func(t *tx) error {
-		return t.exec(sqlGap, g.ID, g.Stream, g.From, g.To, g.Reason, g.Noted.UnixMicro())
-	}
-	if err := l.submit(ctx, w); err != nil {
-		return fmt.Errorf("note gap in %s: %w", g.Stream, err)
-	}
-	return nil
-}
-
-// OpenGaps implements bridge.Gaps.
-func (l *Log) OpenGaps() ([]bridge.Gap, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.gaps), nil
-}
-
-// CloseGap implements bridge.Gaps. A gap that is not open is closed already.
-func (l *Log) CloseGap(ctx context.Context, id int64) error {
-	w := &write{small: true, end: func(err error) {
-		if err == nil {
-			l.gaps = slices.DeleteFunc(l.gaps, func(g bridge.Gap) bool { return g.ID == id })
-		}
-	}}
-	w.put = func(t *tx) error { return t.exec(sqlDropGap, id) }
-	if err := l.submit(ctx, w); err != nil {
-		return fmt.Errorf("close gap %d: %w", id, err)
-	}
-	return nil
 }

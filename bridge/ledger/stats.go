@@ -11,15 +11,21 @@ import (
 
 // Stats is what the status page and the metrics show of a ledger.
 type Stats struct {
-	Epoch     string
-	Restored  string // why the database is taken for an old copy; empty: it is not
-	Rows      uint64 // batches ever stored
-	Live      int64  // bytes that wait, parked records included; what the quota is about
-	Kept      int64  // bytes of settled messages that are still there
-	Quota     bridge.Size
-	DiskFull  bool // the reserve is in use, Appends are refused
-	Parked    int64
-	Gaps      int
+	Epoch    string
+	Restored string // why the database is taken for an old copy; empty: it is not
+	Rows     uint64 // batches ever stored
+	Live     int64  // bytes that wait, parked records included; what the quota is about
+	Kept     int64  // bytes of settled messages that are still there
+	Quota    bridge.Size
+	DiskFull bool // the reserve is in use, Appends are refused
+	Parked   int64
+	Gaps     int
+
+	// The list of what is known to be lost: its rows, the records of those that have a number, and how many rows have none.
+	Losses      int
+	LostRecords int64
+	LostUnknown int
+
 	Backlog   []Backlog
 	GivenUp   map[string]int64 // by remote, mostly ones that are gone: messages that were dropped with it, since the ledger was made
 	LastError error            // of a write; nil: none since Open
@@ -39,7 +45,8 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	st := Stats{
 		Epoch: l.Epoch(), Restored: l.epoch.restored, Rows: l.nextRow, Live: l.live, Kept: l.kept, Quota: l.cfg.Quota,
-		DiskFull: l.diskFull, Parked: l.parked.records, Gaps: len(l.gaps), GivenUp: maps.Clone(l.givenUp), LastError: l.lastError,
+		DiskFull: l.diskFull, Parked: l.parked.records, Gaps: len(l.gaps),
+		Losses: l.losses.rows, LostRecords: l.losses.records, LostUnknown: l.losses.unknown, GivenUp: maps.Clone(l.givenUp), LastError: l.lastError,
 	}
 	now := time.Now().UnixMicro()
 	sums := make(map[[2]string]*Backlog)

@@ -150,6 +150,7 @@ type gaps struct {
 	mu     sync.Mutex
 	all    []bridge.Gap
 	closed map[int64]bool
+	lost   []bridge.Loss
 	fail   error
 }
 
@@ -183,6 +184,18 @@ func (g *gaps) CloseGap(_ context.Context, id int64) error {
 		g.closed = make(map[int64]bool)
 	}
 	g.closed[id] = true
+	return nil
+}
+
+func (g *gaps) Lose(ctx context.Context, l bridge.Loss, closes ...int64) error {
+	g.mu.Lock()
+	g.lost = append(g.lost, l)
+	g.mu.Unlock()
+	for _, id := range closes {
+		if err := g.CloseGap(ctx, id); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
