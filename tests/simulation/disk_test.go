@@ -175,8 +175,12 @@ func (l ledger) Append(_ context.Context, a *bridge.Append) error {
 	}
 	return l.submit(&write{what: "Append to " + a.Stream, stream: a.Stream, put: func() error {
 		w.note("durable: %s %v", a.Stream, a.Keys)
-		for _, k := range a.Keys {
-			w.disk.newest[a.Stream] = max(w.disk.newest[a.Stream], k.Time)
+		for i, k := range a.Keys {
+			newest, any := w.disk.newest[a.Stream]
+			if late := any && k.Time < newest; a.Verdicts[i].Late != late {
+				w.failf("late: verdict on %s %v says %v, want %v", a.Stream, k, a.Verdicts[i].Late, late)
+			}
+			w.disk.newest[a.Stream] = max(newest, k.Time)
 		}
 		maps.Copy(w.disk.version, version)
 		if len(a.Messages) > 0 {
