@@ -114,14 +114,6 @@ func (l *Log) append(ctx context.Context, a *bridge.Append) error {
 	if err := p.encode(a); err != nil {
 		return err
 	}
-	if p.merged, err = l.merge(s); err != nil {
-		return err
-	}
-	if len(p.merged) == 0 { // not both at once: the oldest block may be among the merged
-		if p.closing, err = l.oldest(s); err != nil {
-			return err
-		}
-	}
 	if err := l.reserve(s, p.size()); err != nil {
 		return err
 	}
@@ -200,6 +192,9 @@ func (p *appending) encode(a *bridge.Append) error {
 	}
 	p.segment = newSegment(p.stream.appends+1, p.stream.appends+1, ks, vs)
 	p.segment.whole = p.segment.count >= p.log.limits.blockKeys
+	if err := p.tidy(ks); err != nil {
+		return err
+	}
 	for _, k := range ks {
 		if want, ok := p.stream.wanted[k.Time]; ok && want == k.Revision {
 			p.done = append(p.done, k.Time)
@@ -209,6 +204,16 @@ func (p *appending) encode(a *bridge.Append) error {
 		p.parked = append(p.parked, newParkedRow(&a.Parked[i], p.noted))
 	}
 	return nil
+}
+
+// tidy prepares what becomes of older keys with this Append.
+func (p *appending) tidy(ks []bridge.Key) (err error) {
+	if p.merged, err = p.log.merge(p.stream); err != nil {
+		return err
+	}
+	// Not both at once: the oldest block may be among the merged.
+	p.closing, err = p.log.closeKeys(p.stream, p.segment, ks, len(p.merged) == 0)
+	return err
 }
 
 func appendMessages(dst []byte, remotes []uint32, ms []bridge.Message) []byte {

@@ -217,25 +217,6 @@ func (l *Log) checkSeen() error {
 	return nil
 }
 
-func (l *Log) loadClosed() error {
-	return l.each("SELECT stream, first, last, count FROM closed ORDER BY stream, first", func(rows *sql.Rows) error {
-		var stream uint32
-		var r keyRange
-		if err := rows.Scan(&stream, &r.first, &r.last, &r.count); err != nil {
-			return err
-		}
-		s := l.byStream[stream]
-		if s == nil {
-			return fmt.Errorf("range of stream %d, which is not there: %w", stream, bridge.ErrCorrupt)
-		}
-		s.closed = append(s.closed, r)
-		if !s.any || r.last > s.newest {
-			s.newest, s.any = r.last, true
-		}
-		return nil
-	})
-}
-
 func (l *Log) loadWanted() error {
 	return l.each("SELECT stream, time, revision FROM wanted", func(rows *sql.Rows) error {
 		var stream uint32

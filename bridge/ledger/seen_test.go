@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"testing"
 
@@ -58,23 +57,32 @@ func steady(n int, jitter int64) []bridge.Key {
 
 func TestSplitRanges(t *testing.T) {
 	for _, c := range []struct {
-		name  string
-		times []int64
-		want  []keyRange
+		name   string
+		times  []int64
+		others []keyRange
+		want   string
 	}{
-		{"none", nil, nil},
-		{"one", []int64{5}, []keyRange{{5, 5, 1}}},
-		{"steady", []int64{1, 2, 3}, []keyRange{{1, 3, 3}}},
-		{"one late record does not cover the year", []int64{0, 1_000_000, 1_000_001, 1_000_002},
-			[]keyRange{{0, 0, 1}, {1_000_000, 1_000_002, 3}}},
+		{"none", nil, nil, "[]"},
+		{"one", []int64{5}, nil, "[5-5:1]"},
+		{"steady", []int64{1, 2, 2, 3}, nil, "[1-3:4]"},
+		{"one late record does not cover the year", []int64{0, 1_000_000, 1_000_001, 1_000_002}, nil, "[0-0:1 1000000-1000002:3]"},
+		{"ranges between", []int64{1, 2, 3, 5, 6, 10}, []keyRange{{first: -9, last: 0}, {first: 4, last: 4}, {first: 7, last: 8}, {first: 11, last: 20}},
+			"[1-3:3 5-6:2 10-10:1]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var ks []bridge.Key
 			for _, n := range c.times {
 				ks = append(ks, bridge.Key{Time: n})
 			}
-			if got := splitRanges(ks); !reflect.DeepEqual(got, c.want) {
-				t.Errorf("got %+v, want %+v", got, c.want)
+			got := []string{}
+			for _, r := range splitRanges(ks, c.others) {
+				got = append(got, fmt.Sprintf("%d-%d:%d", r.first, r.last, r.count))
+				if r.sums != (sums{known: true}) {
+					t.Errorf("%+v, want it to be known, with nothing added yet", r)
+				}
+			}
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("got %v, want %s", got, c.want)
 			}
 		})
 	}

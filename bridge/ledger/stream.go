@@ -22,7 +22,7 @@ type stream struct {
 	any      bool // newest is set
 	exact    int  // keys in segments
 	segments []*segment
-	closed   []keyRange       // ascending by first
+	closed   []keyRange       // ascending, apart
 	wanted   map[int64]uint64 // revision by time: the updates that should pass once
 	scratch  []bridge.Key
 }
@@ -34,12 +34,6 @@ type segment struct {
 	count       int
 	whole       bool   // not to be merged any more
 	data        []byte // nil: in the database
-}
-
-// keyRange is what is left of keys that are too old to be kept one by one. A time inside counts as seen.
-type keyRange struct {
-	first, last int64
-	count       int64
 }
 
 // segmentID is a block's row id: blocks of a stream lie together, in the order of their Appends.
@@ -86,16 +80,6 @@ func (s *stream) small() (n int) {
 		}
 	}
 	return n
-}
-
-// inRange reports whether t lies in a closed range.
-func (s *stream) inRange(t int64) bool {
-	for i := range s.closed {
-		if s.closed[i].first <= t && t <= s.closed[i].last {
-			return true
-		}
-	}
-	return false
 }
 
 // keys returns the keys of a block, in scratch memory of the stream.
