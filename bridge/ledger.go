@@ -28,7 +28,9 @@ type Append struct {
 	Messages         []Message
 	Parked           []Parking
 	States           []State
-	Remotes          []string // who gets Messages; nil = all remotes of the pipeline. A refill names one, and has no Keys
+	// Remotes are who gets Messages, nil for all remotes of the pipeline; one that is none of those is ErrRejected. A refill names one, and
+	// has no Keys: its records were seen long ago.
+	Remotes []string
 }
 
 // States gives a chain the committed state of its modules. The bytes are the caller's.

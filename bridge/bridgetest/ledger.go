@@ -64,6 +64,7 @@ type fakeStream struct {
 
 type fakeRow struct {
 	bridge.Row
+	remotes  []string // who gets it
 	messages []bridge.Message
 }
 
@@ -207,7 +208,7 @@ func (l *Ledger) Append(ctx context.Context, a *bridge.Append) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.appends++
-	if err := checkAppend(a); err != nil {
+	if err := l.checkAppend(a); err != nil {
 		return fmt.Errorf("append %s: %w", a.Stream, err)
 	}
 	s := l.stream(a.Pipeline, a.Stream)
@@ -240,7 +241,15 @@ func (l *Ledger) Append(ctx context.Context, a *bridge.Append) error {
 	return bridge.ErrUnknown
 }
 
-func checkAppend(a *bridge.Append) error {
+func (l *Ledger) checkAppend(a *bridge.Append) error {
+	if a.Remotes != nil && len(a.Remotes) == 0 && len(a.Messages) > 0 {
+		return fmt.Errorf("messages for no remote: %w", bridge.ErrRejected)
+	}
+	for _, r := range a.Remotes {
+		if !slices.Contains(l.remotes, r) {
+			return fmt.Errorf("no remote %s: %w", r, bridge.ErrRejected)
+		}
+	}
 	if len(a.Keys) != len(a.Verdicts) {
 		return fmt.Errorf("%d verdicts for %d keys: %w", len(a.Verdicts), len(a.Keys), bridge.ErrRejected)
 	}
@@ -276,6 +285,9 @@ func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
 	}
 	r := &fakeRow{Row: bridge.Row{Number: uint64(len(l.rows) + 1), Pipeline: a.Pipeline, Stream: a.Stream, Count: len(a.Messages)}}
 	r.Appended = time.Now().UnixMicro()
+	if r.remotes = l.remotes; a.Remotes != nil {
+		r.remotes = slices.Clone(a.Remotes)
+	}
 	for _, m := range a.Messages {
 		r.messages = append(r.messages, cloneMessage(m))
 		r.Bytes += len(m.Payload)

@@ -239,6 +239,38 @@ func caseRejected(r *ledgerRun) {
 	r.want("fresh", r.fresh("b/e", records(1)), []bool{true})
 }
 
+func caseRefill(r *ledgerRun) {
+	ctx := context.Background()
+	r.append("b/e", 1, 2)
+	for name, remotes := range map[string][]string{"unknown": {"a", "nobody"}, "none": {}} {
+		a := batch("b/e", 3)
+		a.Remotes = remotes
+		if err := r.Ledger.Append(ctx, a); !errors.Is(err, bridge.ErrRejected) {
+			r.Errorf("%s: got %v, want %v", name, err, bridge.ErrRejected)
+		}
+	}
+	refill := batch("b/e", 2)
+	refill.Keys, refill.Verdicts, refill.Remotes = nil, nil, []string{"b"}
+	refill.Messages[0].Flags = bridge.Replayed | bridge.Late
+	r.ok(r.Ledger.Append(ctx, refill))
+	r.append("b/e", 3)
+	for range 2 {
+		r.want("rows", len(r.rows("a")), 2)
+		rows := r.rows("b")
+		r.want("rows of the one that it names", len(rows), 3)
+		ms, err := r.Outbox("b").Messages(rows[1].Number)
+		r.ok(err)
+		r.want("refilled", ms, refill.Messages)
+		r.is(r.Outbox("a").Commit(ctx, &bridge.Step{Claims: claims(0, rows[1].Number, 0)}), bridge.ErrRejected)
+		r.want("seen", r.fresh("b/e", records(1, 2, 3, 4)), []bool{false, false, false, true})
+		r.reopen()
+	}
+	r.commit("b", bridge.Step{Claims: claims(0, r.rows("b")[1].Number, 0)})
+	r.commit("b", bridge.Step{Acks: acks(bridge.AckDelivered, 0)})
+	r.want("rows when it is delivered", len(r.rows("b")), 2)
+	r.want("rows of the other", len(r.rows("a")), 2)
+}
+
 func caseClaims(r *ledgerRun) {
 	r.restore("a")
 	r.append("b/e", 1, 2, 3, 4)

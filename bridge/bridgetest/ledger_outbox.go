@@ -101,6 +101,9 @@ func (o *Outbox) open(after uint64, max int) ([]bridge.Row, <-chan struct{}) {
 	defer o.l.mu.Unlock()
 	var rows []bridge.Row
 	for n := int(min(after, uint64(len(o.l.rows)))); n < len(o.l.rows) && len(rows) < max; n++ {
+		if !slices.Contains(o.l.rows[n].remotes, o.remote) {
+			continue
+		}
 		r := o.l.rows[n].Row
 		done := 0
 		for i := range r.Count {
@@ -178,7 +181,7 @@ func (o *Outbox) check(s *bridge.Step) error {
 		switch {
 		case c.Number != want:
 			return fmt.Errorf("claim %d of connection %d, want %d: %w", c.Number, c.Conn, want, bridge.ErrRejected)
-		case row < 0 || row >= len(o.l.rows) || int(c.Index) >= o.l.rows[row].Count:
+		case row < 0 || row >= len(o.l.rows) || int(c.Index) >= o.l.rows[row].Count || !slices.Contains(o.l.rows[row].remotes, o.remote):
 			return fmt.Errorf("claim of message %d.%d, which is not there: %w", c.Row, c.Index, bridge.ErrRejected)
 		case o.settled[c.Ref] || o.held(c.Ref, s.Acks) || mine[c.Ref]:
 			return fmt.Errorf("claim of message %d.%d, which is settled or claimed: %w", c.Row, c.Index, bridge.ErrRejected)

@@ -54,6 +54,7 @@ var ledgerCases = []struct {
 	{"messages come back as they were", caseMessages},
 	{"the caller's memory is free after Append", caseCopies},
 	{"a batch without verdicts is rejected", caseRejected},
+	{"a refill goes to the remote that it names", caseRefill},
 	{"rule 8: claims are restored in claim order", caseClaims},
 	{"rule 9: R is restored", caseReceived},
 	{"rule 10: delivered messages are settled for their remote only", caseDelivered},

@@ -179,9 +179,9 @@ type appending struct {
 func (p *appending) encode(a *bridge.Append) error {
 	p.noted = time.Now().UnixMicro()
 	if len(a.Messages) > 0 {
-		p.remotes = p.log.routes[a.Pipeline]
-		if len(p.remotes) == 0 {
-			return fmt.Errorf("pipeline %s has no remote", a.Pipeline)
+		var err error
+		if p.remotes, err = p.log.remotesOf(a); err != nil {
+			return err
 		}
 		p.data = appendMessages(make([]byte, 0, rowSize(a.Messages, len(p.remotes))), p.remotes, a.Messages)
 		p.crc, p.count = seal(p.data), len(a.Messages)
@@ -204,6 +204,30 @@ func (p *appending) encode(a *bridge.Append) error {
 		p.parked = append(p.parked, newParkedRow(&a.Parked[i], p.noted))
 	}
 	return nil
+}
+
+// remotesOf returns who gets an Append's messages.
+func (l *Log) remotesOf(a *bridge.Append) ([]uint32, error) {
+	all := l.routes[a.Pipeline]
+	switch {
+	case len(all) == 0: // no fault of the batch: with another configuration it can be taken
+		return nil, fmt.Errorf("pipeline %s has no remote", a.Pipeline)
+	case a.Remotes == nil:
+		return all, nil
+	case len(a.Remotes) == 0:
+		return nil, fmt.Errorf("messages for no remote: %w", bridge.ErrRejected)
+	}
+	var out []uint32
+	for _, name := range a.Remotes {
+		o := l.Outbox(name)
+		if o == nil || !slices.Contains(all, o.id) {
+			return nil, fmt.Errorf("pipeline %s has no remote %s: %w", a.Pipeline, name, bridge.ErrRejected)
+		}
+		if !slices.Contains(out, o.id) {
+			out = append(out, o.id)
+		}
+	}
+	return out, nil
 }
 
 // tidy prepares what becomes of older keys with this Append.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,15 @@ func TestKeepDelivered(t *testing.T) {
 		mustAppend(t, l, passing("b/e", 300_000, 2))
 		if _, err := l.Outbox("a").Messages(1); err != nil {
 			t.Errorf("a kept message: %v", err)
+		}
+		kept := 0
+		for m, err := range l.Stored("p", "b/e", 1, 1) {
+			if kept++; err != nil || m.Time != 1 {
+				t.Errorf("got %d and %v, want the kept message", m.Time, err)
+			}
+		}
+		if kept != 1 {
+			t.Errorf("%d messages are stored of record 1, want 1", kept)
 		}
 		for n := uint64(2); n < 6; n++ {
 			settleBoth(n)
@@ -198,4 +208,54 @@ func TestDropParked(t *testing.T) {
 	if _, found, err := l.ReadParked(ctx, ps[0].ID); err != nil || found {
 		t.Errorf("got found %v and %v, want it gone", found, err)
 	}
+}
+
+// TestStored: what waits and what is kept is found by the time that its record came with, oldest row first; what was deleted is not, alone or
+// out of a row that was rewritten.
+func TestStored(t *testing.T) {
+	cfg := testConfig()
+	cfg.Cache = 0
+	l := startWith(t, t.TempDir(), cfg, smallLimits())
+	a := passing("b/e", 5000, 0, 10, 20, 30, 40, 50, 60, 70)
+	a.Messages[4].Time, a.Messages[4].Shift = 45, 5
+	mustAppend(t, l, a)
+	for n := range int64(5) {
+		mustAppend(t, l, passing("b/f", 10, n))
+	}
+	mustAppend(t, l, passing("b/e", 10, 35, 100))
+	stored := func(from, to int64) (times []int64) {
+		for m, err := range l.Stored("p", "b/e", from, to) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(m.Payload) == 0 {
+				t.Errorf("message %d has no payload", m.Time)
+			}
+			times = append(times, m.Time-m.Shift)
+		}
+		return times
+	}
+	wantTimes := func(when string, got []int64, want ...int64) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", when, got, want)
+		}
+	}
+	wantTimes("all", stored(-1, 1000), 0, 10, 20, 30, 40, 50, 60, 70, 35, 100)
+	wantTimes("some", stored(30, 40), 30, 40, 35)
+	for range l.Stored("p", "b/e", 0, 100) {
+		break
+	}
+	wantTimes("another stream", slices.Collect(func(yield func(int64) bool) {
+		for m := range l.Stored("p", "c/e", 0, 100) {
+			yield(m.Time)
+		}
+	}))
+	for _, remote := range []string{"a", "b"} {
+		settleBut(t, l.Outbox(remote), 1, 4)
+	}
+	for n := range int64(5) {
+		mustAppend(t, l, passing("b/f", 10, 10+n))
+	}
+	wantTimes("rewritten", stored(-1, 1000), 40, 35, 100)
 }

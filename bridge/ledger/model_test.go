@@ -124,6 +124,12 @@ func (m *model) batch(stream string) *bridge.Append {
 		a.Keys = append(a.Keys, bridge.Key{Time: r.Time, Revision: r.Revision})
 		a.Verdicts = append(a.Verdicts, v)
 	}
+	switch m.rng.IntN(12) {
+	case 0:
+		a.Remotes = []string{"a"}
+	case 1: // a refill: what was seen is sent once more
+		a.Keys, a.Verdicts, a.Parked, a.Remotes = nil, nil, nil, []string{"b"}
+	}
 	if m.rng.IntN(3) == 0 {
 		a.States = []bridge.State{{Module: "m", SHA256: "00", Version: 1, Bytes: fmt.Appendf(nil, "%d", m.rng.Uint64())}}
 	}

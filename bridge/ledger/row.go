@@ -127,7 +127,10 @@ func readRowHead(data []byte) ([]uint32, *reader, error) {
 }
 
 // readRow returns the count messages of a row; those that were left out are zero. They are views of data.
-func readRow(data []byte, count int) ([]bridge.Message, error) {
+func readRow(data []byte, count int) ([]bridge.Message, error) { return readMarked(data, count, nil) }
+
+// readMarked is readRow, and sets the bits of the messages that were not left out; there may be nil.
+func readMarked(data []byte, count int, there bridge.Bitmap) ([]bridge.Message, error) {
 	_, r, err := readRowHead(data)
 	if err != nil {
 		return nil, err
@@ -154,6 +157,9 @@ func readRow(data []byte, count int) ([]bridge.Message, error) {
 		}
 		at += 1 + int(skip)
 		space = readMessage(r, &ms[at], before, space)
+		if there != nil {
+			there.Set(at)
+		}
 		before = &ms[at]
 	}
 	return ms, r.end()
