@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -181,10 +182,10 @@ func fsyncAlone(b *testing.B) time.Duration {
 	return time.Since(began) / n
 }
 
-// BenchmarkOpen is a start with 100 MB that wait, all of which is read to see that it is whole, and a million seen keys that jitter.
-func BenchmarkOpen(b *testing.B) {
-	dir := b.TempDir()
-	cfg := Default()
+// waiting makes a ledger with 100 MB that wait, in 25,000 messages, and a million seen keys that jitter.
+func waiting(b *testing.B) (dir string, cfg Config) {
+	dir = b.TempDir()
+	cfg = Default()
 	cfg.Routes = map[string][]string{"p": {"r"}}
 	l := start(b, dir, cfg)
 	for n := range 250 {
@@ -201,6 +202,33 @@ func BenchmarkOpen(b *testing.B) {
 		mustAppend(b, l, a)
 	}
 	l.stop()
+	return dir, cfg
+}
+
+// BenchmarkView is what another process pays to look at such a ledger, and how much it holds in memory then.
+func BenchmarkView(b *testing.B) {
+	dir, _ := waiting(b)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	var v *View
+	for b.Loop() {
+		var err error
+		if v, err = OpenView(context.Background(), dir, everything); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(heap()-before)/1e6, "MB-held")
+	runtime.KeepAlive(v)
+}
+
+// BenchmarkOpen is a start, which reads all that waits to see that it is whole.
+func BenchmarkOpen(b *testing.B) {
+	dir, cfg := waiting(b)
 	for b.Loop() {
 		l, err := Open(context.Background(), dir, cfg)
 		if err != nil {

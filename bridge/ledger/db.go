@@ -142,8 +142,7 @@ const pageSize = 8192
 
 // openDB opens a connection that sets and asserts the pragmas, and makes the tables where there are none.
 func openDB(path string) (*sql.DB, error) {
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
-	db, err := sql.Open("sqlite", u.String())
+	db, err := sql.Open("sqlite", fileURL(path, nil))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -157,6 +156,12 @@ func openDB(path string) (*sql.DB, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
 	return db, nil
+}
+
+// fileURL is how SQLite is told of a file. A path of its own would end at a question mark.
+func fileURL(path string, options url.Values) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: options.Encode()}
+	return u.String()
 }
 
 func assertPragma(db *sql.DB, name, value, want string) error {

@@ -164,16 +164,21 @@ const lossColumns = "SELECT id, stream, first, last, records, reason, noted FROM
 func scanLosses(rows *sql.Rows) (list []bridge.Loss, err error) {
 	defer rows.Close()
 	for rows.Next() {
-		var l bridge.Loss
-		var noted int64
-		if err := rows.Scan(&l.ID, &l.Stream, &l.From, &l.To, &l.Records, &l.Reason, &noted); err != nil {
+		l, err := scanLoss(rows)
+		if err != nil {
 			return nil, fmt.Errorf("read losses: %w", err)
 		}
-		l.Noted = time.UnixMicro(noted)
 		list = append(list, l)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read losses: %w", classify(err))
 	}
 	return list, nil
+}
+
+func scanLoss(rows *sql.Rows) (l bridge.Loss, err error) {
+	var noted int64
+	err = rows.Scan(&l.ID, &l.Stream, &l.From, &l.To, &l.Records, &l.Reason, &noted)
+	l.Noted = time.UnixMicro(noted)
+	return l, err
 }

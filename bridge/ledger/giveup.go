@@ -127,7 +127,7 @@ func addLost(l *bridge.Loss, ms []bridge.Message, settled bridge.Bitmap) {
 		if settled.Has(i) {
 			continue
 		}
-		k := bridge.Key{Time: ms[i].Time - ms[i].Shift, Revision: ms[i].Revision}
+		k := ms[i].ID().Key
 		if !counted || k != last {
 			l.Records++
 		}

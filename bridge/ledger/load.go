@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"database/sql"
 	"fmt"
 	"slices"
@@ -14,7 +15,7 @@ func (l *Log) load() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, step := range []func() error{
-		l.loadMeta, l.loadRemotes, l.loadStreams, l.loadRows, l.checkDense, l.loadSeen, l.loadClosed, l.checkSeen, l.loadWanted,
+		l.loadMeta, l.loadRemotes, l.loadStreams, l.loadRows, l.checkDense, l.loadSeen, l.loadSmall, l.loadClosed, l.checkSeen, l.loadWanted,
 		l.loadReconciled, l.loadOutboxes, l.giveUp, l.loadParked, l.loadGaps, l.loadLosses,
 	} {
 		if err := step(); err != nil {
@@ -27,9 +28,14 @@ func (l *Log) load() error {
 	return nil
 }
 
+// querier is a database or a transaction.
+type querier interface {
+	Query(query string, args ...any) (*sql.Rows, error)
+}
+
 // each calls scan for every row of a query.
 func (l *Log) each(query string, scan func(*sql.Rows) error, args ...any) error {
-	rows, err := l.reader.Query(query, args...)
+	rows, err := l.source.Query(query, args...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", query, classify(err))
 	}
@@ -168,7 +174,7 @@ func (l *Log) loadRows() error {
 }
 
 func (l *Log) loadSeen() error {
-	err := l.each("SELECT id, last, min, max, count, crc FROM seen ORDER BY id", func(rows *sql.Rows) error {
+	return l.each("SELECT id, last, min, max, count, crc FROM seen ORDER BY id", func(rows *sql.Rows) error {
 		g := &segment{}
 		var id, crc int64
 		if err := rows.Scan(&id, &g.last, &g.min, &g.max, &g.count, &crc); err != nil {
@@ -186,25 +192,29 @@ func (l *Log) loadSeen() error {
 		s.add(g)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	// Small blocks are in memory while a stream is written: they are what the next merge reads.
+}
+
+// loadSmall reads the blocks that are in memory while a stream is written: they are what the next merge reads.
+func (l *Log) loadSmall() error {
 	return l.each(fmt.Sprintf("SELECT id, crc, data FROM seen WHERE count<%d ORDER BY id", l.limits.blockKeys), func(rows *sql.Rows) error {
 		var id, crc int64
 		var data []byte
 		if err := rows.Scan(&id, &crc, &data); err != nil {
 			return err
 		}
-		s := l.byStream[uint32(id>>appendBits)]
-		at := slices.IndexFunc(s.segments, func(g *segment) bool { return segmentID(s.id, g.first) == id })
-		g := s.segments[at]
-		g.data = data
-		if want := g.seal(s.id); want != uint32(crc) {
-			return fmt.Errorf("keys of Append %d of %s have checksum %08x, want %08x: %w", g.first, s.name, uint32(crc), want, bridge.ErrCorrupt)
-		}
-		return nil
+		return l.byStream[uint32(id>>appendBits)].setData(id, uint32(crc), data)
 	})
+}
+
+// setData gives a block its data.
+func (s *stream) setData(id int64, crc uint32, data []byte) error {
+	at, _ := slices.BinarySearchFunc(s.segments, id, func(g *segment, id int64) int { return cmp.Compare(segmentID(s.id, g.first), id) })
+	g := s.segments[at]
+	g.data = data
+	if want := g.seal(s.id); want != crc {
+		return fmt.Errorf("keys of Append %d of %s have checksum %08x, want %08x: %w", g.first, s.name, crc, want, bridge.ErrCorrupt)
+	}
+	return nil
 }
 
 // checkSeen finds the loss of a stream's oldest keys: they can only be missing where ranges stand for them.

@@ -24,6 +24,7 @@ type Log struct {
 	lock    *os.File
 	writer  *sql.DB // the committer's
 	reader  *sql.DB // everyone else's; a read does not wait for a commit
+	source  querier // what load reads: the reader, or the transaction of a View
 	tx      *tx
 	routes  map[string][]uint32 // remotes of a pipeline, fixed at Open
 	waiting chan struct{}       // one token: something is in queue, or broken is set
@@ -136,6 +137,7 @@ func (l *Log) open(ctx context.Context) error {
 	if l.reader, err = openDB(path); err != nil {
 		return err
 	}
+	l.source = l.reader
 	if l.tx, err = prepareAll(ctx, l.writer); err != nil {
 		return err
 	}

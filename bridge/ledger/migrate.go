@@ -21,13 +21,17 @@ func migrate(db *sql.DB) error {
 	case 2:
 		change = from2
 	default:
-		return fmt.Errorf("ledger has schema %d, this program knows %d", version, schemaVersion)
+		return otherSchema(version)
 	}
 	// Where one of these fails the transaction stays open: it ends with the connection, which the caller closes.
 	if _, err := db.Exec(fmt.Sprintf("BEGIN IMMEDIATE; %s PRAGMA user_version=%d; COMMIT", change, schemaVersion)); err != nil {
 		return fmt.Errorf("bring ledger from schema %d to %d: %w", version, schemaVersion, classify(err))
 	}
 	return nil
+}
+
+func otherSchema(version int) error {
+	return fmt.Errorf("ledger has schema %d, this program knows %d", version, schemaVersion)
 }
 
 // from2: ranges of schema 2 may overlap, and had an exclusive or of all keys, which says nothing of a record that was updated. Those that

@@ -350,6 +350,9 @@ func takeSnapshot(t testing.TB, dir string) (s snapshot) {
 func (s snapshot) put(t testing.TB, dir string) {
 	t.Helper()
 	for name, b := range map[string][]byte{dbFile: s.db, dbFile + "-wal": s.wal} {
+		if b == nil {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o640); err != nil {
 			t.Fatal(err)
 		}

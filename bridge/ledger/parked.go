@@ -58,10 +58,11 @@ func (l *Log) ReadParked(ctx context.Context, id int64) (p ParkedRecord, found b
 	return ps[0], true, nil
 }
 
+const parkedColumns = "SELECT p.id, s.id, s.pipeline, s.name, p.module, p.sha256, p.reason, p.noted, p.crc, p.data" +
+	" FROM parked p JOIN stream s ON s.id=p.stream"
+
 func (l *Log) queryParked(ctx context.Context, where string, args ...any) ([]ParkedRecord, error) {
-	const query = "SELECT p.id, s.id, s.pipeline, s.name, p.module, p.sha256, p.reason, p.noted, p.crc, p.data" +
-		" FROM parked p JOIN stream s ON s.id=p.stream WHERE "
-	rows, err := l.reader.QueryContext(ctx, query+where, args...)
+	rows, err := l.reader.QueryContext(ctx, parkedColumns+" WHERE "+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read parked records: %w", l.readError(err))
 	}

@@ -43,7 +43,7 @@ func (l *Log) Stored(pipeline, name string, from, to int64) iter.Seq2[bridge.Mes
 				return
 			}
 			for i := range ms {
-				t := ms[i].Time - ms[i].Shift
+				t := ms[i].ID().Time
 				if there.Has(i) && from <= t && t <= to && !yield(ms[i], nil) {
 					return
 				}
