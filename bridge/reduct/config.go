@@ -38,6 +38,8 @@ type Source struct {
 	Overlap     bridge.Duration `toml:"overlap"`     // how far before the reconciled mark a pass looks again, in record time
 	Since       string          `toml:"since"`       // RFC 3339; older records are not fetched; empty = all that the store has
 	Timeout     bridge.Duration `toml:"timeout"`     // longest wait for an answer of the edge store
+	Rate        int             `toml:"rate"`        // records a second that passes may look at; 0 = no bound. What a sender waits for is not bounded
+	Parallel    int             `toml:"parallel"`    // entries that a pass compares at once
 }
 
 // Default returns the configuration that an empty table means.
@@ -48,6 +50,7 @@ func Default() Config {
 		MaxRecord: 64 << 20, MaxBody: 72 << 20, MaxHeader: 1 << 20, MaxMemory: 160 << 20, MaxConnections: 64,
 		Source: Source{
 			Interval: bridge.Duration(time.Minute), Overlap: bridge.Duration(time.Minute), Timeout: bridge.Duration(30 * time.Second),
+			Rate: 20_000, Parallel: 2,
 		},
 	}
 }
@@ -78,6 +81,9 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// minRate keeps the pause between two pages of a query below the time for which the edge store keeps the query.
+const minRate = 100
+
 func (s *Source) validate() error {
 	var errs []error
 	bad := func(wrong bool, format string, args ...any) {
@@ -92,6 +98,8 @@ func (s *Source) validate() error {
 	bad(s.Replication == "", "source.replication: empty, want the name of the replication task on the edge store")
 	bad(time.Duration(s.Interval) < time.Second, "source.interval: %v, want at least 1s", time.Duration(s.Interval))
 	bad(time.Duration(s.Timeout) < 100*time.Millisecond, "source.timeout: %v, want at least 100ms", time.Duration(s.Timeout))
+	bad(s.Rate != 0 && s.Rate < minRate, "source.rate: %d, want 0 or at least %d", s.Rate, minRate)
+	bad(s.Parallel < 1 || s.Parallel > 16, "source.parallel: %d, want 1..16", s.Parallel)
 	_, err = s.since()
 	bad(err != nil, "source.since: %q, want a time such as 2026-01-31T00:00:00Z", s.Since)
 	return errors.Join(errs...)

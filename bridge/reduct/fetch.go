@@ -37,9 +37,6 @@ func (r *Reconciler) add(found *hold.Found, items []item) {
 		if items[i].time <= now {
 			found.Last = items[i].time
 		}
-		if items[i].garbled || items[i].size > r.maxRecord {
-			found.Left++
-		}
 	}
 }
 
@@ -50,35 +47,74 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found hold.F
 	if e.bounded {
 		q.Stop = after(e.upTo)
 	}
+	at := r.course(e.stream)
+	if at.paced {
+		q.TTL = longTTL
+	}
+	defer func() { r.tell(at, found) }()
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
 	if err != nil {
 		return found, err
 	}
 	for {
-		more, err := c.next(ctx, nil)
+		more, err := r.next(ctx, c, e.stream, nil)
 		if err != nil || !more {
 			return found, err
 		}
 		r.add(&found, c.page.items)
-		runs, err := r.missing(ctx, e, c.page.items)
-		if err != nil {
+		if err := r.fill(ctx, t, e, c.page.items, &found); err != nil {
 			return found, err
-		}
-		for _, want := range runs {
-			found.Lacking += len(want)
-			wrong, err := r.fetchRun(ctx, t, e, want)
-			if found.Left += wrong; err != nil {
-				return found, err
-			}
 		}
 	}
 }
 
-// missing returns which of a page's records are to be fetched, in pieces.
-func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([][]int64, error) {
+// tell counts what was found by whoever holds the stream.
+func (r *Reconciler) tell(at *course, found hold.Found) {
+	at.found.add(found)
+	r.mu.Lock()
+	r.total.add(found)
+	r.mu.Unlock()
+}
+
+// next is c.next at the pace of whoever holds the stream.
+func (r *Reconciler) next(ctx context.Context, c *cursor, stream string, body func(*head, io.Reader) error) (bool, error) {
+	at := r.course(stream)
+	if c.end || !at.paced {
+		return c.next(ctx, body)
+	}
+	got, err := r.breathe(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	more, err := c.next(ctx, body)
+	if more {
+		got(len(c.page.items))
+	} else {
+		got(0)
+	}
+	return more, err
+}
+
+// fill takes in what is missing of a page's records.
+func (r *Reconciler) fill(ctx context.Context, t *task, e errand, items []item, found *hold.Found) error {
+	runs, left, err := r.missing(ctx, e, items)
+	if err != nil {
+		return err
+	}
+	found.Left += left
+	for _, want := range runs {
+		if err := r.fetchRun(ctx, t, e, want, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing returns which of a page's records are to be fetched, in pieces, and how many others are missing and cannot be.
+func (r *Reconciler) missing(ctx context.Context, e errand, items []item) (runs [][]int64, others int, err error) {
 	times, wanted, err := r.unseen(ctx, e.stream, items)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var left []aside
 	for i := range items {
@@ -95,7 +131,7 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) ([][]i
 		}
 		wanted[i] = false
 	}
-	return hold.Runs(times, wanted), r.setAside(ctx, e.stream, left)
+	return hold.Runs(times, wanted), len(left), r.setAside(ctx, e.stream, left)
 }
 
 // unseen returns the times of a page's records, and for each whether some pipeline lacks it.
@@ -149,55 +185,60 @@ func (r *Reconciler) beyond(ctx context.Context, t *task, entry string, last int
 	return hold.Beyond{Last: c.page.items[len(c.page.items)-1].time, Some: true, More: !c.end}, nil
 }
 
-// fetchRun fetches the records of a run and delivers them. Those that are refused for good become gaps; wrong is how many.
-func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int64) (wrong int, err error) {
-	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry)})
+// fetchRun fetches the records of a run and delivers them. Those that are refused for good become gaps.
+func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int64, found *hold.Found) error {
+	q := query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry)}
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	got := 0
-	for {
-		more, err := c.next(ctx, func(h *head, body io.Reader) error {
-			n, left, err := r.deliver(ctx, e.stream, want, h, body)
-			if err != nil {
-				return err
-			}
-			got, wrong = got+n, wrong+len(left)
-			return r.setAside(ctx, e.stream, left)
+	fetched := found.Lacking
+	var came []int64
+	for more := true; more; {
+		more, err = r.next(ctx, c, e.stream, func(h *head, body io.Reader) error {
+			times, err := r.deliver(ctx, e.stream, want, page{h, body, found})
+			came = append(came, times...)
+			return err
 		})
 		if err != nil {
-			return wrong, err
-		}
-		if !more {
-			break
+			return err
 		}
 	}
 	if r.mind.Metrics != nil {
-		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(got - wrong))
+		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(found.Lacking - fetched))
 	}
-	if got < len(want) {
-		return wrong, r.evicted(ctx, e.stream, want, len(want)-got)
+	if len(came) < len(want) {
+		found.Lost += len(want) - len(came)
+		found.Lacking += len(want) - len(came)
+		return r.evicted(ctx, e.stream, want, came)
 	}
-	return wrong, nil
+	return nil
 }
 
-// deliver takes the wanted records of one page in and returns how many there were, and which of them were refused.
-func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, h *head, body io.Reader) (n int, wrong []aside, err error) {
+// page is one answer of the edge store on its way in, and where it is counted.
+type page struct {
+	head  *head
+	body  io.Reader
+	found *hold.Found
+}
+
+// deliver takes the wanted records of one page in and returns their times, those that were refused included.
+func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, at page) (came []int64, err error) {
 	l := lease{budget: r.budget}
 	defer l.free()
 	// A deadline, so that several pages that wait for each other's memory are parted.
 	wait, cancel := context.WithTimeout(ctx, insistTime)
 	defer cancel()
 	p := payload{ctx: wait, lease: &l, maxBody: r.maxBody}
-	rs, err := p.pick(body, h, func(it *item) bool {
+	rs, err := p.pick(at.body, at.head, func(it *item) bool {
 		_, ok := slices.BinarySearch(want, it.time)
 		return ok && !it.garbled && it.size <= r.maxRecord
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("read %d records: %w", len(h.items), err)
+		return nil, fmt.Errorf("read %d records: %w", len(at.head.items), err)
 	}
 	if len(rs) == 0 {
-		return 0, nil, nil
+		return nil, nil
 	}
 	newest, seen := r.mind.Marks.Newest(stream)
 	for i := range rs {
@@ -205,8 +246,23 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, h
 			rs[i].Flags |= bridge.Late
 		}
 	}
-	wrong, err = sift(&bridge.Batch{Stream: stream, Records: rs}, func(b *bridge.Batch) error { return r.insist(ctx, b) })
-	return len(rs), wrong, err
+	wrong, err := sift(&bridge.Batch{Stream: stream, Records: rs}, func(b *bridge.Batch) error { return r.insist(ctx, b) })
+	if err != nil {
+		return nil, err
+	}
+	for i := range rs {
+		came = append(came, rs[i].Time)
+		switch {
+		case slices.ContainsFunc(wrong, func(a aside) bool { return a.time == rs[i].Time }):
+			at.found.Left++
+		case rs[i].Flags&bridge.Late != 0:
+			at.found.Late++
+			at.found.Lacking++
+		default:
+			at.found.Lacking++
+		}
+	}
+	return came, r.setAside(ctx, stream, wrong)
 }
 
 // after is where a query stops that ends with the record at t; 0, which is no stop, where no time is later.
@@ -241,13 +297,17 @@ func retry(ctx context.Context, stop <-chan struct{}, f func() error) error {
 	}
 }
 
-// evicted notes what was in the edge store a moment ago and is not any more.
-func (r *Reconciler) evicted(ctx context.Context, stream string, want []int64, n int) error {
+// evicted notes what was in the edge store a moment ago and is not any more: the records of want that did not come.
+func (r *Reconciler) evicted(ctx context.Context, stream string, want, came []int64) error {
+	gone := slices.DeleteFunc(slices.Clone(want), func(t int64) bool {
+		_, ok := slices.BinarySearch(came, t)
+		return ok
+	})
 	g := bridge.Gap{
-		Stream: stream, From: want[0], To: want[len(want)-1], Noted: time.Now(),
-		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", n, len(want)),
+		Stream: stream, From: gone[0], To: gone[len(gone)-1], Noted: time.Now(),
+		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", len(gone), len(want)),
 	}
-	r.mind.Log.Warn("records evicted from the edge store before they were fetched", "stream", stream, "from", g.From, "to", g.To, "records", n)
+	r.mind.Log.Warn("records evicted from the edge store before they were fetched", "stream", stream, "from", g.From, "to", g.To, "records", len(gone))
 	return noteGap(ctx, r.mind.Gaps, g)
 }
 

@@ -4,39 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/reductstore/reduct-go/model"
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
-// Pass reconciles every stream of the task once. It goes on past a stream that fails. nil: all of them were compared.
+// Pass reconciles every stream of the task once, those with gaps first: a gap holds its stream. It goes on past a stream that fails. nil: all of them
+// were compared.
 func (r *Reconciler) Pass(ctx context.Context) error {
-	t, err := r.source.task(ctx, r.cfg.Replication)
+	x := round{Reconciler: r, began: time.Now(), wanted: func(string) bool { return true }}
+	err := x.pass(ctx)
+	r.passed.Store(x.summary(err))
 	if err != nil {
-		return err
-	}
-	r.remember(t)
-	entries, err := r.source.entries(ctx, t.srcBucket)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	if len(t.stateful) > 0 { // nothing can be compared, and whoever asked must not take that for a reconcile
-		entries = nil
-		errs = append(errs, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): "+
-			"what it forgets cannot be fetched", t.name, strings.Join(t.stateful, " ")))
-	}
-	for _, e := range entries {
-		err := r.passEntry(ctx, t, e.Name, hold.Extent{Oldest: e.OldestRecord, Latest: e.LatestRecord, Some: e.RecordCount > 0})
-		errs = append(errs, err)
-		if ctx.Err() != nil || futile(err) {
-			return errors.Join(errs...)
-		}
-	}
-	errs = append(errs, r.passGaps(ctx, t))
-	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -50,78 +36,177 @@ func (r *Reconciler) Pass(ctx context.Context) error {
 // Last is when a pass last ended well; nil where none has.
 func (r *Reconciler) Last() *time.Time { return r.last.Load() }
 
+// round is one look at the streams that somebody wants to be looked at.
+type round struct {
+	*Reconciler
+	began   time.Time
+	wanted  func(stream string) bool
+	task    *task
+	entries []model.EntryInfo
+
+	guard sync.Mutex
+	found map[string]*StreamReport // guarded by guard; by stream
+}
+
+// pass does what Pass says.
+func (x *round) pass(ctx context.Context) (err error) {
+	if x.task, err = x.source.task(ctx, x.cfg.Replication); err != nil {
+		return err
+	}
+	x.remember(x.task)
+	err = x.gaps(ctx)
+	if len(x.task.stateful) > 0 { // nothing can be compared, and whoever asked must not take that for a reconcile
+		return errors.Join(err, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): "+
+			"what it forgets cannot be fetched", x.task.name, strings.Join(x.task.stateful, " ")))
+	}
+	if futile(err) {
+		return err
+	}
+	var unlisted error
+	if x.entries, unlisted = x.source.entries(ctx, x.task.srcBucket); unlisted != nil {
+		return errors.Join(err, unlisted)
+	}
+	return errors.Join(err, x.each(ctx, func(ctx context.Context, e *model.EntryInfo) error {
+		return errors.Join(x.entry(ctx, e), x.attachments(ctx, e.Name))
+	}))
+}
+
+// each calls f for the entries, source.parallel of them at once, and returns when all calls have ended. Once one has failed as all others would,
+// no more begin.
+func (x *round) each(ctx context.Context, f func(context.Context, *model.EntryInfo) error) error {
+	errs := make([]error, len(x.entries))
+	var next atomic.Int64
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range min(len(errs), max(x.cfg.Parallel, 1)) {
+		wg.Go(func() {
+			for !stop.Load() && ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(errs) {
+					return
+				}
+				errs[i] = f(ctx, &x.entries[i])
+				stop.Store(stop.Load() || futile(errs[i]))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
 // futile reports whether the next stream would fail for the same reason, after the same wait.
 func futile(err error) bool {
 	return errors.Is(err, errUnreachable) || errors.Is(err, bridge.ErrFull) || errors.Is(err, bridge.ErrClosed) ||
-		errors.Is(err, bridge.ErrCorrupt)
+		errors.Is(err, bridge.ErrCorrupt) || errors.Is(err, context.Canceled)
 }
 
-// passEntry reconciles an entry and the attachments that belong to it.
-func (r *Reconciler) passEntry(ctx context.Context, t *task, entry string, has hold.Extent) error {
-	var errs []error
-	if t.selects(entry) && has.Some {
-		errs = append(errs, r.passStream(ctx, t, entry, has))
+// paced runs f at the pace of a pass while nobody else reconciles the stream or delivers to it.
+func (x *round) paced(ctx context.Context, stream string, f func(*course) error) error {
+	c := x.course(stream)
+	if err := c.enter(ctx, stream); err != nil {
+		return err
 	}
-	// The list does not show attachments. They have no end to go by: all that is there is compared.
-	if meta := entry + "/" + metaEntry; t.selects(meta) {
-		errs = append(errs, r.locked(ctx, t.stream(meta), func(*course) error {
-			_, err := r.fetch(ctx, t, errand{entry: meta, stream: t.stream(meta)})
-			return err
-		}))
+	defer x.Release(stream)
+	c.paced, c.found = true, Counts{}
+	began := time.Now()
+	err := f(c)
+	x.count(stream, c.found, time.Since(began))
+	if err != nil {
+		return fmt.Errorf("reconcile %s: %w", stream, err)
+	}
+	return nil
+}
+
+// gaps closes the gaps that can be closed.
+func (x *round) gaps(ctx context.Context) error {
+	open, err := x.mind.Gaps.OpenGaps()
+	if err != nil {
+		return fmt.Errorf("list gaps: %w", err)
+	}
+	var streams []string
+	for _, g := range open {
+		if bridge.Bucket(g.Stream) == x.task.dstBucket && x.wanted(g.Stream) { // those of other buckets are for another input's reconciler
+			streams = append(streams, g.Stream)
+		}
+	}
+	slices.Sort(streams)
+	var errs []error
+	for _, stream := range slices.Compact(streams) {
+		err := x.paced(ctx, stream, func(c *course) error {
+			facts, err := x.facts(stream, time.Now())
+			if err != nil {
+				return err
+			}
+			return x.closeGaps(ctx, x.task, c, stream, facts)
+		})
+		if errs = append(errs, err); futile(err) {
+			break
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// passStream compares one stream from its mark on.
-func (r *Reconciler) passStream(ctx context.Context, t *task, entry string, has hold.Extent) error {
-	stream := t.stream(entry)
-	return r.locked(ctx, stream, func(c *course) error {
+// attachments compares all attachments of an entry: the list does not show them, so that there is no end to go by.
+func (x *round) attachments(ctx context.Context, entry string) error {
+	meta := entry + "/" + metaEntry
+	stream := x.task.stream(meta)
+	if !x.task.selects(meta) || !x.wanted(stream) {
+		return nil
+	}
+	return x.paced(ctx, stream, func(*course) error {
+		_, err := x.fetch(ctx, x.task, errand{entry: meta, stream: stream})
+		return err
+	})
+}
+
+// entry compares one stream from its mark on.
+func (x *round) entry(ctx context.Context, e *model.EntryInfo) error {
+	stream := x.task.stream(e.Name)
+	if !x.task.selects(e.Name) || e.RecordCount == 0 || !x.wanted(stream) {
+		return nil
+	}
+	return x.paced(ctx, stream, func(c *course) error {
 		began := time.Now()
-		facts, err := r.facts(stream, began)
+		facts, err := x.facts(stream, began)
 		if err != nil {
 			return err
 		}
-		p := facts.Pass(has, c.ahead, time.Duration(r.cfg.Overlap).Microseconds())
+		p := facts.Pass(hold.Extent{Oldest: e.OldestRecord, Latest: e.LatestRecord, Some: true}, c.ahead, time.Duration(x.cfg.Overlap).Microseconds())
 		if !p.Overtaken.Empty() {
-			if err := r.overtaken(ctx, stream, p.Overtaken); err != nil {
+			if err := x.overtaken(ctx, stream, p.Overtaken); err != nil {
 				return err
 			}
 		}
 		var found hold.Found
 		if !p.Compare.Empty() {
-			if found, err = r.fetch(ctx, t, errandOf(entry, stream, p.Compare)); err != nil {
+			if found, err = x.fetch(ctx, x.task, errandOf(e.Name, stream, p.Compare)); err != nil {
 				return err
 			}
 		}
 		if !p.Vouches(found, time.Since(began)) {
-			if err := r.passedBy(ctx, t, entry, &p); err != nil {
+			if err := x.passedBy(ctx, e.Name, &p); err != nil {
 				return err
 			}
 		}
-		c.ahead = hold.Ahead{Latest: has.Latest, Known: true}
+		c.ahead = hold.Ahead{Latest: e.LatestRecord, Known: true}
 		upTo, moved := p.Mark(found)
 		if !moved {
 			return nil
 		}
-		return r.mind.Marks.SetReconciled(ctx, stream, upTo)
+		return x.mind.Marks.SetReconciled(ctx, stream, upTo)
 	})
 }
 
 // passedBy looks again for the oldest record of an entry that was just compared: what was evicted since the entries were listed, which another
 // stream that waits for a full ledger can make long ago, the comparison may not have seen. The list of all entries is long, so that it is asked
 // for only where the comparison does not vouch for itself.
-func (r *Reconciler) passedBy(ctx context.Context, t *task, entry string, p *hold.Pass) error {
-	entries, err := r.source.entries(ctx, t.srcBucket)
+func (x *round) passedBy(ctx context.Context, entry string, p *hold.Pass) error {
+	oldest, err := x.source.oldest(ctx, x.task.srcBucket, entry)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if e.Name != entry {
-			continue
-		}
-		if lost := p.PassedBy(e.OldestRecord, time.Now().UnixMicro()); !lost.Empty() {
-			return r.overtaken(ctx, t.stream(entry), lost)
-		}
+	if lost := p.PassedBy(oldest, time.Now().UnixMicro()); !lost.Empty() {
+		return x.overtaken(ctx, x.task.stream(entry), lost)
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ type Mind struct {
 const settlers = 4
 
 // Reconciler asks the edge store for what its replication task selects and the ledger has not seen, and takes that in. It is the
-// Holder of the Target beside it. It has at most settlers+1 requests to the store in progress, and max_memory for the payloads of all
-// of them.
+// Holder of the Target beside it. It has at most settlers + source.parallel requests to the store in progress, as many more for a Reconcile, and
+// max_memory for the payloads of all of them.
 type Reconciler struct {
 	taker
 
@@ -47,21 +47,30 @@ type Reconciler struct {
 	source    *source
 	budget    *budget
 	loud      *loud
+	pace      pace
+	clock     clock
 	jobs      chan *job
 	made      time.Time // by NewReconciler
 	last      atomic.Pointer[time.Time]
+	passed    atomic.Pointer[Summary] // of the last pass
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last
 	streams map[string]*course // guarded by mu; never shrinks, as the streams of an Intake
+	total   Counts             // guarded by mu; since the start, settlings included
 }
 
 // course is what a Reconciler knows of one stream.
 type course struct {
 	lock  chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
+	paced bool          // a pass holds the lock; guarded by lock
+	found Counts        // by that pass; guarded by lock
 	hold  hold.Stream   // guarded by Reconciler.mu
 	job   *job          // the settling that waits or runs; guarded by Reconciler.mu
 	ahead hold.Ahead    // guarded by lock
+
+	senders atomic.Int32  // how many wait for the lock because of a sender
+	came    chan struct{} // gets one when a sender comes
 
 	hopeless map[int64]bool // open gaps, by ID, that were tried and cannot be made whole; guarded by lock
 }
@@ -74,6 +83,7 @@ func NewReconciler(cfg Config, m Mind) *Reconciler {
 	return &Reconciler{
 		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), mind: m,
 		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxMemory)), loud: &loud{log: m.Log},
+		pace: pace{rate: int64(cfg.Source.Rate)}, clock: clock{time.Now, time.After},
 		jobs: make(chan *job, 64), made: time.Now(), streams: make(map[string]*course),
 	}
 }
@@ -107,14 +117,14 @@ func (r *Reconciler) course(stream string) *course {
 	defer r.mu.Unlock()
 	c := r.streams[stream]
 	if c == nil {
-		c = &course{lock: make(chan struct{}, 1)}
+		c = &course{lock: make(chan struct{}, 1), came: make(chan struct{}, 1)}
 		c.lock <- struct{}{}
 		r.streams[stream] = c
 	}
 	return c
 }
 
-// locked runs f while nobody else reconciles the stream or delivers to it.
+// locked runs f for a sender while nobody else reconciles the stream or delivers to it.
 func (r *Reconciler) locked(ctx context.Context, stream string, f func(*course) error) error {
 	c := r.course(stream)
 	if err := c.take(ctx, stream); err != nil {

@@ -12,32 +12,6 @@ import (
 	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
-// passGaps closes the gaps that can be closed.
-func (r *Reconciler) passGaps(ctx context.Context, t *task) error {
-	open, err := r.mind.Gaps.OpenGaps()
-	if err != nil {
-		return fmt.Errorf("list gaps: %w", err)
-	}
-	var streams []string
-	for _, g := range open {
-		if bridge.Bucket(g.Stream) == t.dstBucket { // the others are for another input's reconciler
-			streams = append(streams, g.Stream)
-		}
-	}
-	slices.Sort(streams)
-	var errs []error
-	for _, stream := range slices.Compact(streams) {
-		errs = append(errs, r.locked(ctx, stream, func(c *course) error {
-			facts, err := r.facts(stream, time.Now())
-			if err != nil {
-				return err
-			}
-			return r.closeGaps(ctx, t, c, stream, facts)
-		}))
-	}
-	return errors.Join(errs...)
-}
-
 // closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays
 // open as the durable trace of what is missing, but no longer holds the stream. What is missing before a gap comes before it. The caller holds the stream's lock.
 func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string, facts hold.Facts) error {

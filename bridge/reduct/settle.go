@@ -60,16 +60,6 @@ func (r *Reconciler) serves(c *course, j *job, w Waiting) bool {
 // Release ends what a Settle that returned nil began.
 func (r *Reconciler) Release(stream string) { r.course(stream).lock <- struct{}{} }
 
-// take waits until the stream is the caller's alone.
-func (c *course) take(ctx context.Context, stream string) error {
-	select {
-	case <-c.lock:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the reconcile of %s: %w", stream, bridge.ErrRetry)
-	}
-}
-
 // join returns the job to wait for; nil where the connection's batches pass.
 func (r *Reconciler) join(c *course, w Waiting) *job {
 	r.mu.Lock()

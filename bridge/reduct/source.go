@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ func newSource(cfg Source) *source {
 			return quick(c), nil
 		},
 		Proxy:                  http.ProxyFromEnvironment,
-		MaxIdleConnsPerHost:    settlers + 1,
+		MaxIdleConnsPerHost:    settlers + 2*max(cfg.Parallel, 1),
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: maxSourceHeader,
 		DisableCompression:     true,
@@ -121,6 +122,20 @@ func (s *source) entries(ctx context.Context, bucket string) ([]model.EntryInfo,
 	return b.Entries, nil
 }
 
+// oldest returns the time of an entry's oldest record, math.MaxInt64 where it has none or is not in the list.
+func (s *source) oldest(ctx context.Context, bucket, entry string) (int64, error) {
+	entries, err := s.entries(ctx, bucket)
+	if err != nil {
+		return 0, err
+	}
+	for i := range entries {
+		if entries[i].Name == entry && entries[i].RecordCount > 0 {
+			return entries[i].OldestRecord, nil
+		}
+	}
+	return math.MaxInt64, nil
+}
+
 // query asks for the records of one entry from start to before stop; stop 0 is the end.
 type query struct {
 	Type  string          `json:"query_type"`
@@ -131,8 +146,10 @@ type query struct {
 	TTL   int             `json:"ttl,omitempty"` // seconds that the server keeps a query nobody reads on; 0 = its default, 60
 }
 
-// shortTTL is for queries that are mostly not read to their end.
-const shortTTL = 5
+const (
+	shortTTL = 5   // for queries that are mostly not read to their end
+	longTTL  = 600 // for those of a pass, which waits between pages for its pace and for a full ledger
+)
 
 // cursor walks the answer to a query, page by page.
 type cursor struct {

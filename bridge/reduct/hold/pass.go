@@ -31,8 +31,10 @@ type Ahead struct {
 // Found is what a comparison found in the store.
 type Found struct {
 	Records int   // that the task selects
-	Lacking int   // of them, those that were fetched
-	Left    int   // of them, those that stay in the store: too large, unreadable, or refused for good
+	Lacking int   // of them, those that were unseen, and that were fetched
+	Late    int   // of the fetched, those that are older than one taken before
+	Lost    int   // of those that were to be fetched, and count as lacking, those that were evicted before
+	Left    int   // of the records, those that are unseen and stay in the store: too large, unreadable, or refused for good
 	First   int64 // time of the first
 	Last    int64 // time of the last that is not in the future; 0 where there is none
 }
