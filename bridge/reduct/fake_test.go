@@ -54,7 +54,13 @@ func (f *intake) Deliver(ctx context.Context, b *bridge.Batch) error {
 	if f.streams == nil {
 		f.streams = make(map[string][]bridge.Record)
 	}
+	newest, some := f.newest(b.Stream)
 	for _, r := range b.Records {
+		r.Flags &^= bridge.Late
+		if some && r.Time < newest { // as the ledger does
+			r.Flags |= bridge.Late
+		}
+		newest, some = max(newest, r.Time), true
 		rev := bridge.LabelHash(r.Labels)
 		wanted := f.wants[b.Stream][bridge.Key{Time: r.Time, Revision: rev}]
 		if f.has(b.Stream, r.Time) && !wanted {
@@ -109,6 +115,14 @@ func (f *intake) has(stream string, t int64) bool {
 	return slices.ContainsFunc(f.streams[stream], func(r bridge.Record) bool { return r.Time == t })
 }
 
+// newest returns the newest time of a stream. The caller holds mu.
+func (f *intake) newest(stream string) (t int64, some bool) {
+	for _, r := range f.streams[stream] {
+		t, some = max(t, r.Time), true
+	}
+	return t, some
+}
+
 // times returns what was taken of a stream, in the order of arrival.
 func (f *intake) times(stream string) []int64 {
 	f.mu.Lock()
@@ -151,6 +165,7 @@ type gaps struct {
 	all    []bridge.Gap
 	closed map[int64]bool
 	lost   []bridge.Loss
+	losses int64 // so far
 	fail   error
 }
 
@@ -189,7 +204,17 @@ func (g *gaps) CloseGap(_ context.Context, id int64) error {
 
 func (g *gaps) Lose(ctx context.Context, l bridge.Loss, closes ...int64) error {
 	g.mu.Lock()
-	g.lost = append(g.lost, l)
+	var list []bridge.Loss
+	for _, o := range g.lost {
+		if o.Stream == l.Stream {
+			list = append(list, o)
+		}
+	}
+	whole, replaces := l.Into(list)
+	g.lost = slices.DeleteFunc(g.lost, func(o bridge.Loss) bool { return slices.Contains(replaces, o.ID) })
+	g.losses++
+	whole.ID = g.losses
+	g.lost = append(g.lost, whole)
 	g.mu.Unlock()
 	for _, id := range closes {
 		if err := g.CloseGap(ctx, id); err != nil {
@@ -197,6 +222,18 @@ func (g *gaps) Lose(ctx context.Context, l bridge.Loss, closes ...int64) error {
 		}
 	}
 	return nil
+}
+
+// lostOf returns the losses of a stream as FROM..TO RECORDS.
+func (g *gaps) lostOf(stream string) (all []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, l := range g.lost {
+		if l.Stream == stream {
+			all = append(all, fmt.Sprintf("%d..%d %d", l.From, l.To, l.Records))
+		}
+	}
+	return all
 }
 
 // holder is a fake reconciler: it fails as told and remembers what it was asked.

@@ -241,11 +241,6 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, a
 		return nil, nil
 	}
 	newest, seen := r.mind.Marks.Newest(stream)
-	for i := range rs {
-		if seen && rs[i].Time < newest {
-			rs[i].Flags |= bridge.Late
-		}
-	}
 	wrong, err := sift(&bridge.Batch{Stream: stream, Records: rs}, func(b *bridge.Batch) error { return r.insist(ctx, b) })
 	if err != nil {
 		return nil, err
@@ -255,7 +250,7 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, a
 		switch {
 		case slices.ContainsFunc(wrong, func(a aside) bool { return a.time == rs[i].Time }):
 			at.found.Left++
-		case rs[i].Flags&bridge.Late != 0:
+		case seen && rs[i].Time < newest: // not by its flag: an Append that was tried again has flagged all but the last
 			at.found.Late++
 			at.found.Lacking++
 		default:
@@ -295,49 +290,4 @@ func retry(ctx context.Context, stop <-chan struct{}, f func() error) error {
 			return err
 		}
 	}
-}
-
-// evicted notes what was in the edge store a moment ago and is not any more: the records of want that did not come.
-func (r *Reconciler) evicted(ctx context.Context, stream string, want, came []int64) error {
-	gone := slices.DeleteFunc(slices.Clone(want), func(t int64) bool {
-		_, ok := slices.BinarySearch(came, t)
-		return ok
-	})
-	g := bridge.Gap{
-		Stream: stream, From: gone[0], To: gone[len(gone)-1], Noted: time.Now(),
-		Reason: fmt.Sprintf("%d of %d records were evicted from the edge store before they were fetched", len(gone), len(want)),
-	}
-	r.mind.Log.Warn("records evicted from the edge store before they were fetched", "stream", stream, "from", g.From, "to", g.To, "records", len(gone))
-	return noteGap(ctx, r.mind.Gaps, g)
-}
-
-// overtakenReason begins the reason of a gap that overtaken notes.
-const overtakenReason = "evicted from the edge store before it was compared; what its sender had not delivered by then is lost"
-
-// overtaken notes what the edge store's quota has passed over before it was compared: nobody can tell any more how much of it there was. A
-// long outage does so again and again; its gap grows instead of becoming many. The mark moves behind it, so that it is said once.
-func (r *Reconciler) overtaken(ctx context.Context, stream string, past hold.Range) error {
-	open, err := r.mind.Gaps.OpenGaps()
-	if err != nil {
-		return fmt.Errorf("list gaps: %w", err)
-	}
-	g := bridge.Gap{Stream: stream, From: past.From, To: past.To, Noted: time.Now(), Reason: overtakenReason}
-	var grown []int64
-	for _, o := range open {
-		if o.Stream == stream && o.Reason == overtakenReason && o.To == g.From-1 {
-			g.From, g.Noted = o.From, o.Noted
-			grown = append(grown, o.ID)
-		}
-	}
-	if err := r.mind.Gaps.NoteGap(ctx, g); err != nil {
-		return fmt.Errorf("note a gap of %s: %w", stream, err)
-	}
-	for _, id := range grown {
-		if err := r.mind.Gaps.CloseGap(ctx, id); err != nil {
-			return fmt.Errorf("close gap %d of %s: %w", id, stream, err)
-		}
-	}
-	r.mind.Log.Warn("the edge store's quota has evicted records before they were compared", "stream", stream,
-		"from", time.UnixMicro(g.From).UTC(), "to", time.UnixMicro(g.To).UTC())
-	return r.mind.Marks.SetReconciled(ctx, stream, past.To)
 }

@@ -107,7 +107,7 @@ func (x *round) paced(ctx context.Context, stream string, f func(*course) error)
 		return err
 	}
 	defer x.Release(stream)
-	c.paced, c.found = true, Counts{}
+	c.paced, c.found, c.gone = true, Counts{}, nil
 	began := time.Now()
 	err := f(c)
 	x.count(stream, c.found, time.Since(began))

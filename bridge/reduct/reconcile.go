@@ -65,6 +65,7 @@ type course struct {
 	lock  chan struct{} // holds one token while nobody reconciles the stream or delivers its sender's batch
 	paced bool          // a pass holds the lock; guarded by lock
 	found Counts        // by that pass; guarded by lock
+	gone  []hold.Range  // of which that pass knows what was evicted; guarded by lock
 	hold  hold.Stream   // guarded by Reconciler.mu
 	job   *job          // the settling that waits or runs; guarded by Reconciler.mu
 	ahead hold.Ahead    // guarded by lock

@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/reduct/hold"
 )
 
-// closeGaps fetches what the gaps of a stream say is missing, and closes those that are whole. One that cannot be made whole stays
-// open as the durable trace of what is missing, but no longer holds the stream. What is missing before a gap comes before it. The caller holds the stream's lock.
+// closeGaps fetches what the gaps of a stream say is missing, and closes those of which nothing is left. One that cannot be made whole stays open: what
+// it names is still there, or somebody has to look at it, but it no longer holds the stream. What is missing before a gap comes before it. The
+// caller holds the stream's lock.
 func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream string, facts hold.Facts) error {
 	open, err := r.mind.Gaps.OpenGaps()
 	if err != nil {
@@ -27,11 +27,11 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 		if err := r.beforeGap(ctx, t, g, facts); err != nil {
 			return err
 		}
-		whole, err := r.refill(ctx, t, g)
+		end, err := r.refill(ctx, t, g)
 		if err != nil && !forGood(err) {
 			return err
 		}
-		if !whole {
+		if end.Open == rangeOf(g) {
 			if c.hopeless == nil {
 				c.hopeless = make(map[int64]bool)
 			}
@@ -40,16 +40,18 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 				"reason", g.Reason, "err", err)
 			continue
 		}
-		if err := r.mind.Gaps.CloseGap(ctx, g.ID); err != nil {
-			return fmt.Errorf("close gap %d of %s: %w", g.ID, stream, err)
+		if err := r.endGap(ctx, g, end); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func rangeOf(g bridge.Gap) hold.Range { return hold.Range{From: g.From, To: g.To} }
+
 // beforeGap fetches what is missing before a gap.
 func (r *Reconciler) beforeGap(ctx context.Context, t *task, g bridge.Gap, facts hold.Facts) error {
-	before := hold.BeforeGap(facts.From(), hold.Range{From: g.From, To: g.To})
+	before := hold.BeforeGap(facts.From(), rangeOf(g))
 	entry, ours := t.entry(g.Stream)
 	if before.Empty() || !ours || len(t.stateful) > 0 {
 		return nil
@@ -63,26 +65,50 @@ func forGood(err error) bool {
 	return errors.Is(err, bridge.ErrRejected) || errors.Is(err, errHead) || errors.Is(err, errBody)
 }
 
-// refill fetches what is there of a gap and reports whether the gap can be closed. What the edge store has evicted of its beginning
-// becomes a gap of its own.
-func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (whole bool, err error) {
+// refill fetches what is there of a gap and returns what becomes of the rest.
+func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (end hold.Ending, err error) {
+	end.Open = rangeOf(g)
 	entry, ours := t.entry(g.Stream)
 	if !ours || len(t.stateful) > 0 || kind(g) == updateReason {
-		return false, nil
+		return end, nil
 	}
-	found, err := r.fetch(ctx, t, errandOf(entry, g.Stream, hold.Range{From: g.From, To: g.To}))
+	found, err := r.fetch(ctx, t, errandOf(entry, g.Stream, rangeOf(g)))
 	if err != nil {
-		return false, err
+		return end, err
 	}
-	if found.Records == 0 || found.Left > 0 {
-		return false, nil
-	}
-	if known := g.From > 0; known && found.First > g.From {
-		rest := bridge.Gap{Stream: g.Stream, From: g.From, To: found.First - 1, Noted: time.Now(),
-			Reason: "evicted from the edge store before it was fetched; " + g.Reason}
-		if err := noteGap(ctx, r.mind.Gaps, rest); err != nil {
-			return false, err
+	var oldest int64
+	if found.Doubtful(rangeOf(g)) && !isMeta(entry) { // attachments are not in the list: nobody can tell whether they were evicted
+		if oldest, err = r.source.oldest(ctx, t.srcBucket, entry); err != nil {
+			return end, err
 		}
 	}
-	return true, nil
+	return hold.EndGap(rangeOf(g), found, oldest), nil
+}
+
+// endGap closes a gap. What stays of it becomes a gap of its own first.
+func (r *Reconciler) endGap(ctx context.Context, g bridge.Gap, end hold.Ending) error {
+	if !end.Open.Empty() {
+		rest := g
+		rest.From, rest.To = end.Open.From, end.Open.To
+		if err := noteGap(ctx, r.mind.Gaps, rest); err != nil {
+			return err
+		}
+	}
+	lost, n := end.Lost, int64(-1)
+	if lost.From == lost.To { // perhaps it came in another way
+		var unseen [1]bool
+		if err := r.mind.Intake.Unseen(ctx, g.Stream, []int64{lost.From}, unseen[:]); err != nil {
+			return fmt.Errorf("look up the record of a gap: %w", err)
+		}
+		if n = 1; !unseen[0] {
+			n = 0
+		}
+	}
+	if lost.Empty() || n == 0 {
+		if err := r.mind.Gaps.CloseGap(ctx, g.ID); err != nil {
+			return fmt.Errorf("close gap %d of %s: %w", g.ID, g.Stream, err)
+		}
+		return nil
+	}
+	return r.lose(ctx, bridge.Loss{Stream: g.Stream, From: lost.From, To: lost.To, Records: n, Reason: evictedReason}, g.ID)
 }

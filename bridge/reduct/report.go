@@ -11,9 +11,10 @@ type Counts struct {
 	Compared int `json:"compared"`
 	Missing  int `json:"missing"` // fetched, left and lost together
 	Fetched  int `json:"fetched"`
-	Late     int `json:"late"` // of the fetched, those that are older than one taken before: their order could not be kept
-	Left     int `json:"left"` // stay in the edge store, and a gap says why
-	Lost     int `json:"lost"` // evicted from the edge store between comparison and fetch
+	Late     int `json:"late"`   // of the fetched, those that are older than one taken before: their order could not be kept
+	Left     int `json:"left"`   // stay in the edge store, and a gap says why
+	Lost     int `json:"lost"`   // evicted from the edge store between comparison and fetch
+	Losses   int `json:"losses"` // ranges that went into the list of losses, those of which nobody knows the records included
 }
 
 func (c *Counts) add(f hold.Found) {
@@ -27,7 +28,7 @@ func (c *Counts) add(f hold.Found) {
 
 func (c *Counts) sum(o Counts) {
 	c.Compared, c.Missing, c.Fetched, c.Late = c.Compared+o.Compared, c.Missing+o.Missing, c.Fetched+o.Fetched, c.Late+o.Late
-	c.Left, c.Lost = c.Left+o.Left, c.Lost+o.Lost
+	c.Left, c.Lost, c.Losses = c.Left+o.Left, c.Lost+o.Lost, c.Losses+o.Losses
 }
 
 // Summary is what a pass or a Reconcile found in all its streams.

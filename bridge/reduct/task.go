@@ -73,11 +73,13 @@ func (t *task) entry(stream string) (entry string, ok bool) {
 
 // filter is the condition that applies to an entry: attachments pass unasked.
 func (t *task) filter(entry string) json.RawMessage {
-	if entry == metaEntry || strings.HasSuffix(entry, "/"+metaEntry) {
+	if isMeta(entry) {
 		return nil
 	}
 	return t.when
 }
+
+func isMeta(entry string) bool { return entry == metaEntry || strings.HasSuffix(entry, "/"+metaEntry) }
 
 const metaEntry = "$meta"
 

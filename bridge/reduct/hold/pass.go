@@ -107,6 +107,26 @@ func (p *Pass) Mark(found Found) (upTo int64, moved bool) {
 	return upTo, upTo > p.facts.Mark
 }
 
+// Without returns what is left of r without others, which ascend and do not overlap.
+func (r Range) Without(others []Range) (left []Range) {
+	for _, o := range others {
+		if o.To < r.From || r.Empty() {
+			continue
+		}
+		if before := (Range{r.From, min(r.To, o.From-1)}); !before.Empty() {
+			left = append(left, before)
+		}
+		if o.To >= r.To {
+			return left
+		}
+		r.From = o.To + 1
+	}
+	if !r.Empty() {
+		left = append(left, r)
+	}
+	return left
+}
+
 // Runs cuts the wanted of times, which ascend, into pieces that are fetched with one query each.
 func Runs(times []int64, wanted []bool) (runs [][]int64) {
 	last := 0

@@ -88,6 +88,26 @@ func TestPassedBy(t *testing.T) {
 	}
 }
 
+func TestWithout(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		others []Range
+		want   []Range
+	}{
+		{"nothing", nil, []Range{{10, 20}}},
+		{"apart", []Range{{1, 9}, {21, 30}}, []Range{{10, 20}}},
+		{"the beginning", []Range{{5, 12}}, []Range{{13, 20}}},
+		{"the end", []Range{{15, 20}}, []Range{{10, 14}}},
+		{"all", []Range{{1, 30}}, nil},
+		{"pieces", []Range{{11, 12}, {13, 14}, {20, 25}}, []Range{{10, 10}, {15, 19}}},
+		{"up to the end of time", []Range{{15, math.MaxInt64}}, []Range{{10, 14}}},
+	} {
+		if got := (Range{10, 20}).Without(tt.others); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestRuns(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
