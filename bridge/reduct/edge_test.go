@@ -231,10 +231,17 @@ type marks struct {
 	*intake
 	mu         sync.Mutex
 	reconciled map[string]int64
+	closed     map[string][]Closed
+	newest     int64 // not 0: what a pipeline that lags has seen
 }
+
+func (m *marks) Closed(stream string) []Closed { return slices.Clone(m.closed[stream]) }
 
 func (m *marks) Newest(stream string) (int64, bool) {
 	ts := m.times(stream)
+	if m.newest > 0 {
+		return m.newest, true
+	}
 	if len(ts) == 0 {
 		return 0, false
 	}

@@ -34,6 +34,7 @@ type intake struct {
 	calls   int
 	block   chan struct{} // not nil: Deliver waits for it
 	entered chan struct{} // gets one for each Deliver that waits
+	ranges  []hold.Range  // times that count as seen, in every stream
 }
 
 func (f *intake) Deliver(ctx context.Context, b *bridge.Batch) error {
@@ -79,7 +80,7 @@ func (f *intake) Unseen(_ context.Context, stream string, times []int64, unseen 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, t := range times {
-		unseen[i] = !f.has(stream, t)
+		unseen[i] = !f.has(stream, t) && !slices.ContainsFunc(f.ranges, func(r hold.Range) bool { return r.From <= t && t <= r.To })
 	}
 	return nil
 }

@@ -24,6 +24,15 @@ func errandOf(entry, stream string, of hold.Range) errand {
 	return errand{entry: entry, stream: stream, from: of.From, upTo: of.To, bounded: true}
 }
 
+// heads is the query that an errand begins with.
+func (e errand) heads(t *task, ttl int) query {
+	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true, TTL: ttl}
+	if e.bounded {
+		q.Stop = after(e.upTo)
+	}
+	return q
+}
+
 const insistTime = 30 * time.Second // how long a full or paused pipeline is waited for
 
 // add counts a page's records into what was found.
@@ -43,16 +52,12 @@ func (r *Reconciler) add(found *hold.Found, items []item) {
 // fetch compares an entry with what was seen, page by page in ascending time, and takes in what is missing. The caller holds the
 // stream's lock.
 func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found hold.Found, err error) {
-	q := query{Start: max(e.from, 0), When: t.filter(e.entry), Head: true}
-	if e.bounded {
-		q.Stop = after(e.upTo)
-	}
-	at := r.course(e.stream)
+	at, ttl := r.course(e.stream), 0
 	if at.paced {
-		q.TTL = longTTL
+		ttl = longTTL
 	}
 	defer func() { r.tell(at, found) }()
-	c, err := r.source.open(ctx, t.srcBucket, e.entry, q)
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, e.heads(t, ttl))
 	if err != nil {
 		return found, err
 	}
@@ -134,6 +139,9 @@ func (r *Reconciler) missing(ctx context.Context, e errand, items []item) (runs 
 	return hold.Runs(times, wanted), len(left), r.setAside(ctx, e.stream, left)
 }
 
+// takes reports whether a record can be taken at all.
+func (r *Reconciler) takes(it *item) bool { return !it.garbled && it.size <= r.maxRecord }
+
 // unseen returns the times of a page's records, and for each whether some pipeline lacks it.
 func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) (times []int64, unseen []bool, err error) {
 	times, unseen = make([]int64, len(items)), make([]bool, len(items))
@@ -148,7 +156,7 @@ func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) (t
 
 // others reports whether anything is missing that is not of a batch, which somebody is about to deliver. The caller holds the stream's lock.
 func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch) (bool, error) {
-	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: max(e.from, 0), Stop: after(e.upTo), When: t.filter(e.entry), Head: true, TTL: shortTTL})
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, e.heads(t, shortTTL))
 	if err != nil {
 		return false, err
 	}
@@ -162,7 +170,7 @@ func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch
 			return false, err
 		}
 		for i := range c.page.items {
-			if it := &c.page.items[i]; unseen[i] && !it.garbled && it.size <= r.maxRecord && !b.Has(it.time) {
+			if it := &c.page.items[i]; unseen[i] && r.takes(it) && !b.Has(it.time) {
 				return true, nil
 			}
 		}
@@ -232,7 +240,7 @@ func (r *Reconciler) deliver(ctx context.Context, stream string, want []int64, a
 	p := payload{ctx: wait, lease: &l, maxBody: r.maxBody}
 	rs, err := p.pick(at.body, at.head, func(it *item) bool {
 		_, ok := slices.BinarySearch(want, it.time)
-		return ok && !it.garbled && it.size <= r.maxRecord
+		return ok && r.takes(it)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read %d records: %w", len(at.head.items), err)

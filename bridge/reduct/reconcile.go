@@ -19,6 +19,8 @@ type Marks interface {
 	// Reconciled returns what SetReconciled noted: up to there the stream was compared with its source.
 	Reconciled(stream string) (upTo int64, found bool)
 	SetReconciled(ctx context.Context, stream string, upTo int64) error // durable on return
+	// Closed returns the ranges of which a pipeline does not know one by one any more what it has seen. They are the caller's.
+	Closed(stream string) []Closed
 }
 
 // Mind is what a Reconciler works with.

@@ -1,6 +1,8 @@
 package reduct
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge/reduct/hold"
@@ -15,7 +17,14 @@ type Counts struct {
 	Left     int `json:"left"`   // stay in the edge store, and a gap says why
 	Lost     int `json:"lost"`   // evicted from the edge store between comparison and fetch
 	Losses   int `json:"losses"` // ranges that went into the list of losses, those of which nobody knows the records included
+
+	Ranges       int `json:"ranges"`       // of which only number and hash of the records are known, and that were compared by these
+	Different    int `json:"different"`    // of them
+	Incomparable int `json:"incomparable"` // ranges beside those: the edge store has evicted their beginning, or the ledger has no sums of them
 }
+
+// OK reports whether everything that was compared is here, or was not found to be elsewhere.
+func (c *Counts) OK() bool { return c.Missing == 0 && c.Different == 0 }
 
 func (c *Counts) add(f hold.Found) {
 	c.Compared += f.Records
@@ -29,6 +38,7 @@ func (c *Counts) add(f hold.Found) {
 func (c *Counts) sum(o Counts) {
 	c.Compared, c.Missing, c.Fetched, c.Late = c.Compared+o.Compared, c.Missing+o.Missing, c.Fetched+o.Fetched, c.Late+o.Late
 	c.Left, c.Lost, c.Losses = c.Left+o.Left, c.Lost+o.Lost, c.Losses+o.Losses
+	c.Ranges, c.Different, c.Incomparable = c.Ranges+o.Ranges, c.Different+o.Different, c.Incomparable+o.Incomparable
 }
 
 // Summary is what a pass or a Reconcile found in all its streams.
@@ -39,12 +49,34 @@ type Summary struct {
 	Counts
 }
 
+// Report is a Summary and its streams.
+type Report struct {
+	Input string `json:"input"`
+	Summary
+	Streams []StreamReport `json:"streams"` // by name
+}
+
 // StreamReport is the part of one stream.
 type StreamReport struct {
 	Stream  string  `json:"stream"`
 	Seconds float64 `json:"seconds"` // spent on it
 	Counts
+	Differences []Difference `json:"differences,omitempty"` // at most maxDifferences; Different counts all
 }
+
+// Difference is a closed range in which edge store and ledger do not have the same records. What the ledger lacks of it cannot be taken any more: a
+// time inside a closed range counts as seen.
+type Difference struct {
+	Pipeline string `json:"pipeline"`
+	From     int64  `json:"from"` // microseconds, both included
+	To       int64  `json:"to"`
+	Store    int64  `json:"store"` // records there
+	Ledger   int64  `json:"ledger"`
+	Lacks    int64  `json:"lacks,omitempty"` // time of the only record that the ledger lacks, where that can be told
+}
+
+// maxDifferences bounds a report.
+const maxDifferences = 1000
 
 // count adds to what was found of a stream.
 func (x *round) count(stream string, n Counts, took time.Duration) {
@@ -74,4 +106,34 @@ func (x *round) summary(err error) *Summary {
 		s.sum(f.Counts)
 	}
 	return s
+}
+
+func (x *round) report(err error) Report {
+	r := Report{Input: x.mind.Name, Summary: *x.summary(err), Streams: []StreamReport{}}
+	x.guard.Lock()
+	defer x.guard.Unlock()
+	for _, f := range x.found {
+		r.Streams = append(r.Streams, *f)
+	}
+	slices.SortFunc(r.Streams, func(a, b StreamReport) int { return cmp.Compare(a.Stream, b.Stream) })
+	return r
+}
+
+// recount takes out what a walk over everything counts again.
+func (x *round) recount() {
+	x.guard.Lock()
+	defer x.guard.Unlock()
+	for _, s := range x.found {
+		s.Missing -= s.Left
+		s.Compared, s.Left = 0, 0
+	}
+}
+
+// differs adds a difference to what is said of a stream.
+func (x *round) differs(stream string, d Difference) {
+	x.guard.Lock()
+	defer x.guard.Unlock()
+	if s := x.found[stream]; s != nil && len(s.Differences) < maxDifferences {
+		s.Differences = append(s.Differences, d)
+	}
 }

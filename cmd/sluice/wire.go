@@ -279,6 +279,16 @@ func (m marks) Newest(stream string) (newest int64, found bool) {
 	return newest, len(m.pipelines) > 0
 }
 
+// Closed returns the closed ranges of every pipeline.
+func (m marks) Closed(stream string) (all []reduct.Closed) {
+	for _, p := range m.pipelines {
+		for _, r := range m.Log.Closed(p, stream) {
+			all = append(all, reduct.Closed{Pipeline: p, ClosedRange: r})
+		}
+	}
+	return all
+}
+
 // readTokens reads the files that hold an input's tokens.
 func readTokens(c *reduct.Config) error {
 	for _, s := range []struct{ file, token *string }{{&c.TokenFile, &c.Token}, {&c.Source.TokenFile, &c.Source.Token}} {
