@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -48,17 +49,12 @@ func (l *Log) Fresh(pipeline, name string, rs []bridge.Record, fresh []bool) err
 	if len(rs) == 0 {
 		return nil
 	}
-	lo, hi := rs[0].Time, rs[0].Time
-	for i := range rs {
-		r := &rs[i]
-		fresh[i] = i == 0 || r.Time != rs[i-1].Time
-		lo, hi = min(lo, r.Time), max(hi, r.Time)
-		if r.Flags &^= bridge.Late; r.Time < hi || s.any && r.Time < s.newest {
-			r.Flags |= bridge.Late
-		}
+	newest := int64(math.MinInt64)
+	if s.any {
+		newest = s.newest
 	}
-	if s.any && lo <= s.newest {
-		if err := l.markSeen(s, rs, fresh, lo, hi); err != nil {
+	if lo := markLate(rs, fresh, newest); s.any && lo <= newest {
+		if err := l.markSeen(s, rs, fresh); err != nil {
 			return fmt.Errorf("fresh %s: %w", name, err)
 		}
 	}
@@ -74,9 +70,26 @@ func (l *Log) Fresh(pipeline, name string, rs []bridge.Record, fresh []bool) err
 	return nil
 }
 
-// markSeen clears fresh[i] where the stream has rs[i]; all times lie between lo and hi.
-func (l *Log) markSeen(s *stream, rs []bridge.Record, fresh []bool, lo, hi int64) error {
+// markLate sets fresh[i] where the time before it is another, and Late where one before it, or newest, is newer. It returns the lowest time.
+func markLate(rs []bridge.Record, fresh []bool, newest int64) (lo int64) {
+	lo = rs[0].Time
 	for i := range rs {
+		r := &rs[i]
+		fresh[i] = i == 0 || r.Time != rs[i-1].Time
+		lo = min(lo, r.Time)
+		if r.Flags &^= bridge.Late; r.Time < newest {
+			r.Flags |= bridge.Late
+		}
+		newest = max(newest, r.Time)
+	}
+	return lo
+}
+
+// markSeen clears fresh[i] where the stream has rs[i].
+func (l *Log) markSeen(s *stream, rs []bridge.Record, fresh []bool) error {
+	lo, hi := rs[0].Time, rs[0].Time
+	for i := range rs {
+		lo, hi = min(lo, rs[i].Time), max(hi, rs[i].Time)
 		fresh[i] = fresh[i] && !s.inRange(rs[i].Time)
 	}
 	for _, g := range slices.Backward(s.segments) {

@@ -12,13 +12,12 @@ import (
 func TestLosses(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
+	start(t, dir, testConfig()).stop()
+	damage(t, dir, "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n+1 FROM c WHERE n<997)"+
+		" INSERT INTO loss(stream, first, last, records, reason, noted) SELECT 'b/e', 10*n, 10*n+1, n%3-1, 'evicted', 0 FROM c")
 	l := start(t, dir, testConfig())
-	for n := range int64(1010) {
-		loss := bridge.Loss{Stream: "b/e", From: 10 * n, To: 10*n + 1, Records: n%3 - 1, Reason: "evicted"}
-		if n >= 1000 { // the list is full
-			loss.From, loss.To = 10*(n-900)+3, 10*(n-900)+4
-			loss.Reason = fmt.Sprintf("reason %d", n)
-		}
+	for n := range int64(12) {
+		loss := bridge.Loss{Stream: "b/e", From: 10*n - 7, To: 10*n - 6, Records: n%3 - 1, Reason: fmt.Sprintf("reason %d", n)}
 		if err := l.Lose(ctx, loss); err != nil {
 			t.Fatal(err)
 		}

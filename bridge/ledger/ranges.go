@@ -81,11 +81,16 @@ type closing struct {
 // closeKeys returns what an Append does to the ranges of its stream, nil for nothing: fresh is its block, ks are the keys in it. With oldest,
 // the oldest block becomes ranges where that is due. The holder of the stream's lock calls it.
 func (l *Log) closeKeys(s *stream, fresh *segment, ks []bridge.Key, oldest bool) (*closing, error) {
+	behind := len(s.closed) > 0 && len(ks) > 0 && ks[0].Time <= s.closed[len(s.closed)-1].last
+	due := oldest && len(s.segments) > 1 && s.exact-s.segments[0].count >= l.cfg.Exact
+	if !behind && !due {
+		return nil, nil
+	}
 	c := &closing{list: s.closed}
-	if len(s.closed) > 0 && len(ks) > 0 && ks[0].Time <= s.closed[len(s.closed)-1].last {
+	if behind {
 		c.list = forgetSums(s.closed, ks)
 	}
-	if oldest && len(s.segments) > 1 && s.exact-s.segments[0].count >= l.cfg.Exact {
+	if due {
 		c.old = s.segments[0]
 		if err := l.closeBlock(s, c, fresh); err != nil {
 			return nil, err

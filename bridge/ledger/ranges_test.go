@@ -45,7 +45,7 @@ func TestRanges(t *testing.T) {
 			l := startWith(t, dir, cfg, smallLimits())
 			r := &reference{rng: rand.New(rand.NewPCG(7, uint64(len(c.name))))}
 			known, unknown := 0, 0
-			for n := range 300 {
+			for n := range 200 {
 				var times []int64
 				for range 1 + r.rng.IntN(6) {
 					times = append(times, r.time(c.late, c.behind, c.bands))
@@ -60,7 +60,7 @@ func TestRanges(t *testing.T) {
 					l.stop()
 					l = startWith(t, dir, cfg, smallLimits())
 				}
-				if n%4 == 0 || n == 299 {
+				if n%4 == 0 || n == 199 {
 					k, u := r.check(t, l)
 					known, unknown = known+k, unknown+u
 				}

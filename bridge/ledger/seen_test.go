@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -43,6 +44,16 @@ func TestBlock(t *testing.T) {
 				t.Errorf("%d bytes, want at most %d", len(data), c.size)
 			}
 		})
+	}
+}
+
+// TestBlockKeepsEveryField: a verdict that was read back is the one that was stored, in every field (rule 18).
+func TestBlockKeepsEveryField(t *testing.T) {
+	whole := bridge.Verdict{Kind: bridge.Parked, Outputs: 65_535, Module: 255, Reason: 65_535, Late: true}
+	wantNoZeroField(t, reflect.ValueOf(whole))
+	_, vs, err := readBlock(appendBlock(nil, []bridge.Key{{Time: 1}}, []bridge.Verdict{whole}))
+	if err != nil || len(vs) != 1 || vs[0] != whole {
+		t.Errorf("got %+v and %v, want %+v", vs, err, whole)
 	}
 }
 
