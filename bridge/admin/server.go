@@ -78,7 +78,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return fmt.Errorf("admin: %w", err)
 }
 
-// Handler answers the five paths.
+// Handler answers the five paths, and POST /reconcile where source is a Reconciler.
 func Handler(m *bridge.Metrics, source Source) http.Handler {
 	status := func() Status { return snapshot(source, m, time.Now()) }
 	mux := http.NewServeMux()
@@ -89,6 +89,9 @@ func Handler(m *bridge.Metrics, source Source) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(status()) // an error means that the reader went away
 	})
+	if r, ok := source.(Reconciler); ok {
+		mux.Handle("POST /reconcile", reconcile(r))
+	}
 	policy := "default-src 'none'; connect-src 'self'; img-src data:; style-src " + hashOf("style") + "; script-src " + hashOf("script")
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

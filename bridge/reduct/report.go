@@ -23,8 +23,8 @@ type Counts struct {
 	Incomparable int `json:"incomparable"` // ranges beside those: the edge store has evicted their beginning, or the ledger has no sums of them
 }
 
-// OK reports whether everything that was compared is here, or was not found to be elsewhere.
-func (c *Counts) OK() bool { return c.Missing == 0 && c.Different == 0 }
+// OK reports whether nothing was found to be missing.
+func (c *Counts) OK() bool { return c.Missing == 0 && c.Losses == 0 && c.Different == 0 }
 
 func (c *Counts) add(f hold.Found) {
 	c.Compared += f.Records

@@ -19,9 +19,12 @@ const (
 	exitOK          = 0
 	exitRuntime     = 1
 	exitUsage       = 2
-	exitDifferences = 3 // verify found some
+	exitDifferences = 3 // reconcile or verify found some
 	exitConfig      = 78
 )
+
+// errDifferences: what is wrong has been printed.
+var errDifferences = errors.New("differences found")
 
 // command is one of the program's commands. A name of two words is given as two arguments.
 type command struct {
@@ -34,6 +37,7 @@ func commands() []command {
 		{"run", "", "run the bridge until SIGTERM or SIGINT; SIGHUP loads the modules anew", runRun},
 		{"check", "", "load the configuration and the modules, try each with a record, and say what would go wrong", runCheck},
 		{"status", "", "show what a running bridge does", runStatus},
+		{"reconcile", "", "have a running bridge compare with its edge stores, now, and fetch what is missing", runReconcile},
 		{"config example", "", "print a configuration with every key explained", runConfigExample},
 		{"config schema", "", "print the configuration's JSON schema", runConfigSchema},
 		{"config print", "", "print the configuration in effect, without its secrets", runConfigPrint},
@@ -93,6 +97,8 @@ func exitCode(err error, stderr io.Writer) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
+	case errors.Is(err, errDifferences): // it is on stdout
+		return exitDifferences
 	case errors.As(err, &wrong):
 		fmt.Fprintf(stderr, "sluice: %v\n", err)
 		return exitUsage

@@ -23,6 +23,7 @@ func TestExitCode(t *testing.T) {
 		{"usage", usageError{"no such flag"}, 2},
 		{"configuration", fmt.Errorf("load: %w", config.Problems{{Text: "wrong"}}), 78},
 		{"a backlog for a remote that is gone", fmt.Errorf("open ledger: %w", ledger.ErrUnrouted), 78},
+		{"something was missing", errDifferences, 3},
 		{"anything else", errors.New("disk gone"), 1},
 	} {
 		if got := exitCode(c.err, io.Discard); got != c.want {

@@ -25,19 +25,17 @@ func runStatus(ctx context.Context, e *environment, args []string) error {
 	if err := parse(fs, args); err != nil {
 		return err
 	}
-	base := strings.TrimSuffix(*url, "/")
-	if base == "" {
+	listen := ""
+	if *url == "" {
 		c, err := loadConfig(*file)
 		if err != nil {
 			return err
 		}
-		if c.Admin.Listen == "" {
-			return usageError{"status: [admin] listen is empty, the bridge shows nothing"}
-		}
-		base = "http://" + strings.Replace(c.Admin.Listen, "0.0.0.0", "127.0.0.1", 1)
-		if strings.HasPrefix(c.Admin.Listen, ":") {
-			base = "http://127.0.0.1" + c.Admin.Listen
-		}
+		listen = c.Admin.Listen
+	}
+	base, err := bridgeAt(*url, listen)
+	if err != nil {
+		return err
 	}
 	s, err := fetchStatus(ctx, base)
 	if err != nil {
@@ -47,6 +45,19 @@ func runStatus(ctx context.Context, e *environment, args []string) error {
 		return e.printJSON(s)
 	}
 	return printStatus(e.out, s)
+}
+
+// bridgeAt is the base URL of a running bridge: the one that was given, else where [admin] listen says.
+func bridgeAt(url, listen string) (string, error) {
+	switch {
+	case url != "":
+		return strings.TrimSuffix(url, "/"), nil
+	case listen == "":
+		return "", usageError{"[admin] listen is empty, the bridge answers nobody"}
+	case strings.HasPrefix(listen, ":"):
+		return "http://127.0.0.1" + listen, nil
+	}
+	return "http://" + strings.Replace(listen, "0.0.0.0", "127.0.0.1", 1), nil
 }
 
 func fetchStatus(ctx context.Context, base string) (s admin.Status, err error) {
