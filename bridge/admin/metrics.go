@@ -59,11 +59,15 @@ func (c collector) pipelines(e emitter, s Status) {
 	e.counter("reconcile_missing_total", "Records that the edge store had and the ledger lacked.", missing)
 	e.gauge("reconcile_last_success_timestamp_seconds", "When a reconcile last went through; 0: never.",
 		float64(c.metrics.ReconcileSuccess.Load())/1e6)
-	gaps := 0
+	var gaps int
+	var late int64
 	for _, in := range s.Inputs {
-		gaps += in.GapsOpen
+		gaps, late = gaps+in.GapsOpen, late+in.ReconcileLate
 	}
+	e.counter("reconcile_late_total", "Records fetched by a reconcile after newer ones of their stream.", late)
 	e.gauge("gaps_open", "Ranges of time that a reconciler still has to fetch.", float64(gaps))
+	e.gauge("lost_ranges", "Ranges of time of which records are known to be lost for good.", float64(s.Ledger.Lost.Ranges))
+	e.gauge("lost_records", "Records in the lost ranges, where their number is known.", float64(s.Ledger.Lost.Records))
 }
 
 func (c collector) remotes(e emitter, s Status) {

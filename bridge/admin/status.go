@@ -38,9 +38,18 @@ type Ledger struct {
 	Quota     int64   `json:"quota"`  // bytes
 	Parked    int64   `json:"parked"` // records set aside
 	DiskFull  bool    `json:"disk_full"`
+	Lost      Lost    `json:"lost"`
 	Restored  string  `json:"restored,omitempty"` // why it is taken for an old copy of itself
 	LastError string  `json:"last_error,omitempty"`
 	Fsync     Latency `json:"fsync"` // (counted)
+}
+
+// Lost is the list of what is known to be lost.
+type Lost struct {
+	Ranges  int    `json:"ranges"`
+	Records int64  `json:"records"` // in those of which the number is known
+	Unknown int    `json:"unknown"` // ranges of which it is not
+	First   []Loss `json:"first"`   // of the ranges, those noted first
 }
 
 // Latency sums up a histogram. P99 is the upper bound of the bucket it falls in.
@@ -60,7 +69,35 @@ type Input struct {
 	Reconciles       bool       `json:"reconciles"` // an edge store is asked for what is missing
 	LastReconcile    *time.Time `json:"last_reconcile,omitempty"`
 	ReconcileMissing int64      `json:"reconcile_missing"` // (counted)
+	ReconcileLate    int64      `json:"reconcile_late"`    // of those fetched, the ones that are older than one taken before
+	LastPass         *Look      `json:"last_pass,omitempty"`
+	LastAsked        *Look      `json:"last_asked,omitempty"` // by `sluice reconcile`
 	LastError        string     `json:"last_error,omitempty"`
+}
+
+// Look is what a comparison with the edge store found, in records.
+type Look struct {
+	Began        time.Time `json:"began"`
+	Seconds      float64   `json:"seconds"`
+	Compared     int       `json:"compared"`
+	Missing      int       `json:"missing"` // fetched, left and lost
+	Fetched      int       `json:"fetched"`
+	Late         int       `json:"late"` // of the fetched
+	Left         int       `json:"left"` // in the edge store, with a gap
+	Lost         int       `json:"lost"`
+	Different    int       `json:"different"`    // closed ranges
+	Incomparable int       `json:"incomparable"` // closed ranges
+	Error        string    `json:"error,omitempty"`
+}
+
+// Loss is a range of a stream's time of which records are lost for good.
+type Loss struct {
+	Stream  string    `json:"stream"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
+	Records int64     `json:"records"` // -1: nobody can tell
+	Reason  string    `json:"reason"`
+	Noted   time.Time `json:"noted"`
 }
 
 // Gap is a range of a stream's time that its sender has forgotten and a reconciler still has to fetch.
@@ -175,6 +212,7 @@ func (s *Status) listAll() {
 	s.Checks, s.Inputs = append([]Check{}, s.Checks...), append([]Input{}, s.Inputs...)
 	s.Pipelines, s.Modules = append([]Pipeline{}, s.Pipelines...), append([]Module{}, s.Modules...)
 	s.Remotes = append([]Remote{}, s.Remotes...)
+	s.Ledger.Lost.First = append([]Loss{}, s.Ledger.Lost.First...)
 }
 
 func latency(h *bridge.Histogram) Latency {

@@ -55,6 +55,7 @@ type Reconciler struct {
 	made      time.Time // by NewReconciler
 	last      atomic.Pointer[time.Time]
 	passed    atomic.Pointer[Summary] // of the last pass
+	asked     atomic.Pointer[Summary] // of the last Reconcile
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last

@@ -49,6 +49,20 @@ type Summary struct {
 	Counts
 }
 
+// Finds is what a Reconciler has found since it was made.
+type Finds struct {
+	Total  Counts   // settlings included; a record that stays in the edge store counts each time it is looked at
+	Passed *Summary // the last pass, whether it went well or not; nil: none has ended
+	Asked  *Summary // the last Reconcile
+}
+
+// Finds may be called while Run works.
+func (r *Reconciler) Finds() Finds {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Finds{Total: r.total, Passed: r.passed.Load(), Asked: r.asked.Load()}
+}
+
 // Report is a Summary and its streams.
 type Report struct {
 	Input string `json:"input"`

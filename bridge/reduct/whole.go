@@ -40,7 +40,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, w Want) (Report, error) {
 		in := hold.Range{From: max(w.From, 0), To: w.To}
 		err = errors.Join(err, x.each(ctx, func(ctx context.Context, e *model.EntryInfo) error { return x.whole(ctx, e, in) }))
 	}
-	return x.report(err), err
+	rep := x.report(err)
+	r.asked.Store(&rep.Summary)
+	return rep, err
 }
 
 // whole compares an entry, and the attachments that belong to it.

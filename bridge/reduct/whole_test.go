@@ -237,3 +237,36 @@ type cutting struct {
 }
 
 func (c *cutting) Closed(string) []Closed { c.cut(); return nil }
+
+// What was found is there to be shown: the last pass, the last one that was asked for, and all since the start, settlings included.
+func TestFinds(t *testing.T) {
+	r := newRig(t, noOverlap)
+	if got := r.Finds(); got.Passed != nil || got.Asked != nil || got.Total != (Counts{}) {
+		t.Errorf("at the start: got %+v, want nothing", got)
+	}
+	forgetful(t, r, "e", 200, 5, 150)
+	r.edge.fill("e", 201, 210)
+	r.pass(t)
+	if got := r.Finds().Passed; got == nil || got.Fetched != 10 || got.Late != 0 || got.Compared != 10 || got.Error != "" || got.Began.IsZero() || got.Seconds <= 0 {
+		t.Errorf("pass: got %+v, want 10 fetched in order", got)
+	}
+	if _, err := r.Reconcile(t.Context(), allOfIt); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Finds().Asked; got == nil || got.Fetched != 2 || got.Late != 2 || got.Compared != 210 {
+		t.Errorf("asked for: got %+v, want 2 of 210 fetched, late", got)
+	}
+	r.edge.fill("e", 211, 220)
+	r.settlers(t)
+	if err := r.Settle(t.Context(), Waiting{Stream: "dst/e", Accepted: time.Now(), Batch: hold.Batch{Times: []int64{219, 220}}}); err != nil {
+		t.Fatal(err)
+	}
+	r.Release("dst/e")
+	r.edge.failPath = "GET /b/src"
+	if err := r.Pass(t.Context()); err == nil || r.Finds().Passed.Error != err.Error() {
+		t.Errorf("a pass that fails: got %v and %+v, want the same error", err, r.Finds().Passed)
+	}
+	if got := r.Finds().Total; got.Fetched != 20 || got.Late != 2 {
+		t.Errorf("since the start: got %+v, want 10 + 2 + 8 fetched", got)
+	}
+}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/admin"
 	"github.com/sluicebridge/sluice/bridge/ledger"
+	"github.com/sluicebridge/sluice/bridge/reduct"
 )
 
 // Status implements admin.Source.
@@ -25,6 +28,10 @@ func (g *gate) Status() admin.Status {
 	}
 	if stats.LastError != nil {
 		s.Ledger.LastError = stats.LastError.Error()
+	}
+	s.Ledger.Lost = admin.Lost{Ranges: stats.Losses, Records: stats.LostRecords, Unknown: stats.LostUnknown}
+	if stats.Losses > 0 {
+		g.listLosses(&s.Ledger)
 	}
 	s.Checks = g.checks()
 	for _, name := range slices.Sorted(maps.Keys(f.Pipelines)) {
@@ -66,8 +73,23 @@ func (g *gate) checks() []admin.Check {
 	return all
 }
 
-// maxGaps is how many are listed; all are counted.
+// maxGaps is how many gaps and losses are listed; all are counted.
 const maxGaps = 100
+
+// listLosses reads the first of what is lost.
+func (g *gate) listLosses(to *admin.Ledger) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	losses, err := g.store.Losses(ctx, 0, maxGaps)
+	if err != nil {
+		to.LastError = cmp.Or(to.LastError, err.Error())
+	}
+	for _, l := range losses {
+		to.Lost.First = append(to.Lost.First, admin.Loss{
+			Stream: l.Stream, From: time.UnixMicro(l.From).UTC(), To: time.UnixMicro(l.To).UTC(), Records: l.Records, Reason: l.Reason, Noted: l.Noted,
+		})
+	}
+}
 
 func (g *gate) inputStatus() []admin.Input {
 	gaps, err := g.store.OpenGaps()
@@ -90,11 +112,24 @@ func (g *gate) inputStatus() []admin.Input {
 			s.LastError = err.Error()
 		}
 		if in.reconciler != nil {
-			s.LastReconcile = in.reconciler.Last()
+			finds := in.reconciler.Finds()
+			s.LastReconcile, s.ReconcileLate = in.reconciler.Last(), int64(finds.Total.Late)
+			s.LastPass, s.LastAsked = look(finds.Passed), look(finds.Asked)
 		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// look shows what a comparison found; nil where there was none.
+func look(s *reduct.Summary) *admin.Look {
+	if s == nil {
+		return nil
+	}
+	return &admin.Look{
+		Began: s.Began, Seconds: s.Seconds, Compared: s.Compared, Missing: s.Missing, Fetched: s.Fetched, Late: s.Late, Left: s.Left, Lost: s.Lost,
+		Different: s.Different, Incomparable: s.Incomparable, Error: s.Error,
+	}
 }
 
 func (r *remote) status(backlog []ledger.Backlog) admin.Remote {

@@ -141,3 +141,30 @@ func TestGateReconcile(t *testing.T) {
 		}
 	}
 }
+
+// What was lost, and what the last pass found, stand in the status.
+func TestStatusOfReconcile(t *testing.T) {
+	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
+	s := admin.Status{
+		Inputs: []admin.Input{{Name: "edge", ReconcileMissing: 7, ReconcileLate: 2,
+			LastPass: &admin.Look{Began: at, Seconds: 0.5, Compared: 1000, Missing: 3, Error: "edge store does not answer"}}},
+		Ledger: admin.Ledger{Lost: admin.Lost{Ranges: 3, Records: 12, Unknown: 1, First: []admin.Loss{
+			{Stream: "b/e", From: at, To: at.Add(time.Second), Records: 12, Reason: "evicted"},
+			{Stream: "b/f", From: at, To: at, Records: -1, Reason: "overtaken"},
+		}}},
+	}
+	var out bytes.Buffer
+	if err := printStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		": 1000 compared in 500ms, 3 missing, edge store does not answer",
+		"LOST FOR GOOD: 12 records, and 1 ranges of which nobody knows how many",
+		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:01Z 12 evicted", "b/f 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z ? overtaken", "and 1 ranges more",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("status: got\n%s\nwant %q in it", &out, want)
+		}
+	}
+}

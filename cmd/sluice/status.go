@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -94,9 +95,23 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%d of %d\t%d\t%d (%v)\t%v\t%d\t%d\t%d\t%s\n", r.Name, r.Connected, r.Connections, r.Delivered, r.Backlog.Records,
 			bytesOf(r.Backlog.Bytes), seconds(r.Backlog.OldestSeconds), r.InFlight, r.PossibleDuplicates, r.Parked, cmp.Or(r.LastError, "-"))
 	}
-	fmt.Fprintln(w, "\nINPUT\tLISTENS ON\tFETCHED AFTER A LOSS\tGAPS OPEN\tLAST ERROR")
+	fmt.Fprintln(w, "\nINPUT\tLISTENS ON\tFETCHED AFTER A LOSS\tOF THEM LATE\tGAPS OPEN\tLAST PASS\tLAST ERROR")
 	for _, in := range s.Inputs {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.GapsOpen, cmp.Or(in.LastError, "-"))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
+			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
+	}
+	if lost := s.Ledger.Lost; lost.Ranges > 0 {
+		fmt.Fprintf(w, "\nLOST FOR GOOD: %d records, and %d ranges of which nobody knows how many\nSTREAM\tFROM\tTO\tRECORDS\tREASON\n", lost.Records, lost.Unknown)
+		for _, l := range lost.First {
+			n := strconv.FormatInt(l.Records, 10)
+			if l.Records < 0 {
+				n = "?"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Stream, l.From.Format(time.RFC3339Nano), l.To.Format(time.RFC3339Nano), n, l.Reason)
+		}
+		if n := lost.Ranges - len(lost.First); n > 0 {
+			fmt.Fprintf(w, "and %d ranges more\n", n)
+		}
 	}
 	if len(s.Modules) > 0 {
 		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256\tLAST ERROR")
@@ -105,6 +120,18 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
 	return w.Flush()
+}
+
+// lookText is a comparison in a few words.
+func lookText(l *admin.Look) string {
+	if l == nil {
+		return "-"
+	}
+	s := fmt.Sprintf("%s: %d compared in %v, %d missing", l.Began.Local().Format(time.TimeOnly), l.Compared, seconds(l.Seconds), l.Missing)
+	if l.Error != "" {
+		s += ", " + l.Error
+	}
+	return s
 }
 
 func readiness(s admin.Status) string {
