@@ -274,23 +274,7 @@ func (c *client) connectPacket(wipe bool) (*paho.Connect, error) {
 	}, nil
 }
 
-func (c *client) dialBroker(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.broker.address)
-	if err != nil {
-		return nil, err
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		conn = quick(t)
-	}
-	if c.tls == nil {
-		return conn, nil
-	}
-	secure := tls.Client(conn, c.tls)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("TLS: %w", err), conn.Close())
-	}
-	return secure, nil
-}
+func (c *client) dialBroker(ctx context.Context) (net.Conn, error) { return dial(ctx, c.broker, c.tls) }
 
 // ended notes the end of a connection for the status, and reports whether it had begun.
 func (c *client) ended(err error) (had bool) {
