@@ -41,6 +41,7 @@ func commands() []command {
 		{"config example", "", "print a configuration with every key explained", runConfigExample},
 		{"config schema", "", "print the configuration's JSON schema", runConfigSchema},
 		{"config print", "", "print the configuration in effect, without its secrets", runConfigPrint},
+		{"record mqtt", "", "write down what arrives at an MQTT broker, for verify", runRecord},
 		{"simulate vibration", "", "simulate a machine full of vibration sensors and the ReductStore beside it", runSimulate},
 		{"demo", "", "a simulated site, an embedded broker and the bridge between them", runDemo},
 		{"version", "", "print the version", runVersion},

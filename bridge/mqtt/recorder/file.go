@@ -63,21 +63,21 @@ type File struct {
 // stateEvery is how many bytes a start reads at most, beside one batch.
 const stateEvery = 4 << 20
 
-// Open opens the record of a session, or makes one. Without s.Client the session is the one that the file names. What a crash tore at its
-// end is cut off: nothing of it was acknowledged. One process has it at a time.
-func Open(path string, s Session) (*File, error) {
+// Open opens the record of a session, or makes one. With anyClient, s.Client is for a new file only, and one that is there goes on with its
+// own. What a crash tore at its end is cut off: nothing of it was acknowledged. One process has it at a time.
+func Open(path string, s Session, anyClient bool) (*File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
 	if err != nil {
 		return nil, err
 	}
 	r := &File{file: f, session: s, state: newOpen()}
-	if err := r.open(path); err != nil {
+	if err := r.open(path, anyClient); err != nil {
 		return nil, errors.Join(fmt.Errorf("record %s: %w", path, err), f.Close())
 	}
 	return r, nil
 }
 
-func (f *File) open(path string) error {
+func (f *File) open(path string, anyClient bool) error {
 	if err := syscall.Flock(int(f.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("lock it: another process writes it: %w", err)
 	}
@@ -89,7 +89,7 @@ func (f *File) open(path string) error {
 	first, err := bufio.NewReaderSize(io.NewSectionReader(f.file, 0, f.size), maxLine).ReadSlice('\n')
 	switch fields, whole := unseal(bytes.TrimSuffix(first, []byte{'\n'})); {
 	case err == nil && whole:
-		return f.goOn(fields)
+		return f.goOn(fields, anyClient)
 	case err == nil || f.size > maxLine || !strings.HasPrefix(magic, string(first[:min(len(first), len(magic))])):
 		return errors.New("is not a record of this program")
 	}
@@ -98,9 +98,6 @@ func (f *File) open(path string) error {
 
 // begin writes the first line, and makes the name durable.
 func (f *File) begin(path string) error {
-	if f.session.Client == "" {
-		return errors.New("has no session to go on with")
-	}
 	if err := f.cut(0); err != nil {
 		return err
 	}
@@ -117,12 +114,12 @@ func (f *File) begin(path string) error {
 }
 
 // goOn reads the state of the session.
-func (f *File) goOn(first [][]byte) error {
+func (f *File) goOn(first [][]byte, anyClient bool) error {
 	s, err := readSession(first)
 	if err != nil {
 		return err
 	}
-	if f.session.Client == "" {
+	if anyClient {
 		f.session.Client = s.Client
 	}
 	if f.session != s {

@@ -19,7 +19,7 @@ func delivery(pid uint16, id string) *Delivery {
 // openTest opens a record, and gives it up with the test.
 func openTest(t testing.TB, path string) *File {
 	t.Helper()
-	f, err := Open(path, testSession)
+	f, err := Open(path, testSession, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestBegin(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			f, err := Open(path, testSession)
+			f, err := Open(path, testSession, false)
 			if tt.wrong != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wrong) {
 					t.Errorf("got %v, want %q", err, tt.wrong)
@@ -143,23 +143,20 @@ func TestBegin(t *testing.T) {
 func TestOneProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record")
 	f := openTest(t, path)
-	if _, err := Open(path, testSession); err == nil || !strings.Contains(err.Error(), "another process") {
+	if _, err := Open(path, testSession, false); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("got %v, want that another process writes it", err)
 	}
 	f.Close()
 	openTest(t, path)
 }
 
-// TestClientOfFile: without a client identifier the file's own is taken; a new file cannot do without.
+// TestClientOfFile: a file's own client identifier counts where the caller says so.
 func TestClientOfFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record")
-	nameless := testSession
-	nameless.Client = ""
-	if _, err := Open(path, nameless); err == nil {
-		t.Error("a new record without a client identifier was opened")
-	}
+	other := testSession
+	other.Client = "another"
 	openTest(t, path).Close()
-	f, err := Open(path, nameless)
+	f, err := Open(path, other, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +220,7 @@ func TestDamaged(t *testing.T) {
 	if _, err := file.WriteAt([]byte("!"), 1000); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, testSession); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := Open(path, testSession, false); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("Open: %v, want that it is damaged", err)
 	}
 	if _, err := Read(file, func(*Delivery) error { return nil }); err == nil || !strings.Contains(err.Error(), "damaged") {
@@ -243,7 +240,7 @@ func FuzzOpen(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a, err := Open(path, testSession)
+		a, err := Open(path, testSession, false)
 		if err != nil {
 			return
 		}

@@ -306,6 +306,7 @@ func (r *Recorder) subscribed(ack *packets.Suback) error {
 	if ack.Reasons[0] < s.QoS {
 		return fmt.Errorf("%w QoS %d for %s, it allows QoS %d", errRefused, s.QoS, s.Topic, ack.Reasons[0])
 	}
+	r.c.Log.Info("subscribed", "topic", s.Topic)
 	return nil
 }
 

@@ -30,7 +30,7 @@ type broker struct {
 // attach starts a recorder over path and returns its broker's side. stop ends it as SIGTERM does and returns what Run said.
 func attach(t *testing.T, path string) (b *broker, stop func() error) {
 	t.Helper()
-	f, err := Open(path, testSession)
+	f, err := Open(path, testSession, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestRepeated(t *testing.T) {
 // TestDiskFails: nothing is acknowledged that is not durable, and the recorder ends.
 func TestDiskFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record")
-	f, err := Open(path, testSession)
+	f, err := Open(path, testSession, false)
 	if err != nil {
 		t.Fatal(err)
 	}
