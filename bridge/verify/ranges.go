@@ -1,0 +1,208 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// rangeSums is a closed range, and what the other sides have in it beside the keys that are kept one by one.
+type rangeSums struct {
+	bridge.ClosedRange
+	edge     int64  // distinct times
+	edgeHash uint64 // their exclusive or
+	unsure   int64  // of them, those of which an update is kept one by one: the record itself need not be in the range
+	far      int64  // distinct messages, those that wait or were refused included
+	farHash  uint64
+}
+
+// rangeOf returns the closed range that a time lies in.
+func (p *pipe) rangeOf(t int64) *rangeSums {
+	at, found := slices.BinarySearchFunc(p.closed, t, func(r rangeSums, t int64) int {
+		switch {
+		case r.To < t:
+			return -1
+		case r.From > t:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return nil
+	}
+	return &p.closed[at]
+}
+
+// closedAt returns the range of the first pipeline that has one there.
+func (c *comparison) closedAt(t int64) *rangeSums {
+	for i := range c.pipes {
+		if r := c.pipes[i].rangeOf(t); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (r *rangeSums) addFar(id bridge.ID) {
+	r.far++
+	r.farHash ^= bridge.MessageHash(id.Key, id.Index)
+}
+
+// compareRanges compares what the ledger has only sums of.
+func (c *comparison) compareRanges(ctx context.Context) (err error) {
+	c.addUnsettled()
+	for i := range c.pipes {
+		p := &c.pipes[i]
+		for k := range p.closed {
+			r := &p.closed[k]
+			result := RangeResult{Pipeline: p.name, Stream: c.name, From: time.UnixMicro(r.From).UTC(), To: time.UnixMicro(r.To).UTC(),
+				Records: r.Times, Edge: r.edge, Messages: r.Messages, Far: r.far}
+			result.EdgeSays = c.edgeRange(p, r)
+			if result.FarSays, err = c.farRange(ctx, p, r); err != nil {
+				return err
+			}
+			c.report.Ranges = append(c.report.Ranges, result)
+		}
+	}
+	return nil
+}
+
+// addUnsettled adds what need not be at the far end to the ranges it is of. What is there all the same was added already.
+func (c *comparison) addUnsettled() {
+	for _, p := range c.pipes {
+		if len(p.closed) == 0 {
+			continue
+		}
+		waiting, refused := c.look.Unsettled(c.Remote, p.name, c.name)
+		for _, id := range append(slices.Clone(waiting), refused...) {
+			r := p.rangeOf(id.Time)
+			if r == nil || c.has(id.Key) || c.hasArrived(id) {
+				continue
+			}
+			r.addFar(id)
+		}
+	}
+}
+
+// has reports whether a key is kept one by one.
+func (c *comparison) has(k bridge.Key) bool {
+	_, found := slices.BinarySearchFunc(c.keys, k, func(s seen, k bridge.Key) int { return compareKeys(s.Key, k) })
+	return found
+}
+
+func (c *comparison) hasArrived(id bridge.ID) bool {
+	_, found := slices.BinarySearchFunc(c.arrived, id, func(a arrived, id bridge.ID) int { return a.id().Compare(id) })
+	return found
+}
+
+// incomparable says why the sums of a range mean nothing for this period.
+func (c *comparison) incomparable(r *rangeSums) string {
+	switch {
+	case !r.Known:
+		return "closed by a version that kept fewer sums"
+	case r.From < c.Period.From || r.To >= c.Period.To:
+		return "reaches beyond the period"
+	}
+	return ""
+}
+
+func (c *comparison) edgeRange(p *pipe, r *rangeSums) string {
+	store, listed := c.edge[c.name]
+	switch {
+	case c.Edge == nil || !listed:
+		return "not compared: the edge store has no such stream"
+	case c.incomparable(r) != "":
+		return "not compared: " + c.incomparable(r)
+	case store.Oldest > r.From:
+		return "not compared: the edge store has evicted its beginning"
+	case r.edge == r.Times && r.edgeHash == r.TimesHash:
+		return equal
+	case r.unsure > 0:
+		return fmt.Sprintf("not compared: %d records were updated later", r.unsure)
+	case r.edge < r.Times:
+		return fmt.Sprintf("not compared: %d records were removed from the edge store", r.Times-r.edge)
+	}
+	missing := max(r.edge-r.Times, 1)
+	f := Finding{Kind: HoleEdge, Stream: c.name, Pipeline: p.name, id: bridge.ID{Key: bridge.Key{Time: r.From}},
+		ID:  fmt.Sprintf("%d of the records in %s@%d..%d", missing, c.name, r.From, r.To),
+		Why: fmt.Sprintf("the edge store has %d there, the ledger %d; which ones cannot be told any more", r.edge, r.Times)}
+	if t := int64(r.edgeHash ^ r.TimesHash); r.edge-r.Times == 1 && r.From <= t && t <= r.To {
+		f.id.Time, f.ID = t, ""
+		f.Why = "in a closed range: it cannot be taken in any more"
+	}
+	for range missing - 1 {
+		c.row(c.name, f.id.Time).HolesEdge++
+	}
+	c.find(f)
+	return "different"
+}
+
+func (c *comparison) farRange(ctx context.Context, p *pipe, r *rangeSums) (string, error) {
+	switch {
+	case c.incomparable(r) != "":
+		return "not compared: " + c.incomparable(r), nil
+	case len(c.pipes) > 1:
+		return "not compared: several pipelines send it", nil
+	case c.coarse:
+		return "not compared: the far end knows times only", nil
+	case r.far == r.Messages && r.farHash == r.MessageHash:
+		return equal, nil
+	}
+	kind, n := HoleFar, r.Messages-r.far
+	if n < 0 {
+		kind, n = Stranger, -n
+	}
+	f := Finding{Kind: kind, Stream: c.name, Pipeline: p.name, id: bridge.ID{Key: bridge.Key{Time: r.From}},
+		ID:  fmt.Sprintf("%d of the messages in %s@%d..%d", max(n, 1), c.name, r.From, r.To),
+		Why: fmt.Sprintf("the far end has %d there, the ledger made %d; which ones cannot be told any more", r.far, r.Messages)}
+	if n == 1 {
+		id, ok, err := c.ofHash(ctx, kind, r)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			f.id, f.ID, f.Why = id, "", ""
+		}
+	}
+	for range n - 1 {
+		*c.row(c.name, f.id.Time).of(kind)++
+	}
+	c.find(f)
+	return "different", nil
+}
+
+// maxTried is how many outputs of a record are tried to find the one that is missing.
+const maxTried = 16
+
+// ofHash returns the one message that makes the difference between both sides of a range: a stranger is among the arrivals, one that is
+// missing was made of a record of the edge store, if that still has it.
+func (c *comparison) ofHash(ctx context.Context, kind Kind, r *rangeSums) (id bridge.ID, ok bool, err error) {
+	hash := r.farHash ^ r.MessageHash
+	try := func(x bridge.ID) {
+		if bridge.MessageHash(x.Key, x.Index) == hash {
+			id, ok = x, true
+		}
+	}
+	if kind == Stranger {
+		for i := range c.arrived {
+			try(c.arrived[i].id())
+		}
+		return id, ok, nil
+	}
+	if c.Edge == nil {
+		return id, false, nil
+	}
+	err = c.Edge.Each(ctx, c.name, Period{r.From, r.To + 1}, func(t int64) {
+		for index := range uint16(maxTried) {
+			try(bridge.ID{Key: bridge.Key{Time: t}, Index: index})
+		}
+	})
+	if errors.Is(err, ErrIncomparable) {
+		err = nil
+	}
+	return id, ok, err
+}

@@ -1,0 +1,110 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluicebridge/sluice/bridge"
+)
+
+// close makes a range of records from..to of b/e, as a ledger does of its oldest block.
+func (s *site) close(from, to int) {
+	r := bridge.ClosedRange{From: at(from), To: at(to), Known: true}
+	key := pipeOf("b/e")
+	s.ledger.seen[key] = slices.DeleteFunc(s.ledger.seen[key], func(k taken) bool {
+		if k.Time < r.From || k.Time > r.To {
+			return false
+		}
+		r.Keys++
+		if k.Revision == 0 {
+			r.Times++
+			r.TimesHash ^= uint64(k.Time)
+		}
+		for index := range k.Outputs {
+			r.Messages++
+			r.MessageHash ^= bridge.MessageHash(k.Key, index)
+		}
+		return true
+	})
+	s.ledger.closed[key] = append(s.ledger.closed[key], r)
+}
+
+// TestRanges plants differences in what the ledger knows only the sums of.
+func TestRanges(t *testing.T) {
+	tests := []struct {
+		name      string
+		plant     func(s *site)
+		edge, far string // of the first range
+		want      []string
+	}{
+		{"nothing", func(*site) {}, "equal", "equal", nil},
+		{"one record missing", func(s *site) { s.edge["b/e"] = append(s.edge["b/e"], at(20)+500) }, "different", "equal",
+			[]string{fmt.Sprintf("hole at the edge side b/e@%d", at(20)+500)}},
+		{"two records missing", func(s *site) { s.edge["b/e"] = append(s.edge["b/e"], at(20)+500, at(21)+500) }, "different", "equal",
+			[]string{fmt.Sprintf("hole at the edge side 2 of the records in b/e@%d..%d", at(10), at(49))}},
+		{"one message missing", func(s *site) { s.remove("b/e", id(20)) }, "equal", "different", []string{"hole at the far end " + name(id(20))}},
+		{"one of several outputs missing", func(s *site) { s.remove("b/e", output(12, 2)) }, "equal", "different",
+			[]string{"hole at the far end " + name(output(12, 2))}},
+		{"three messages missing", func(s *site) { s.remove("b/e", id(20)); s.remove("b/e", id(21)); s.remove("b/e", id(22)) }, "equal", "different",
+			[]string{fmt.Sprintf("hole at the far end 3 of the messages in b/e@%d..%d", at(10), at(49))}},
+		{"a stranger", func(s *site) { s.arrive("b/e", Arrival{ID: output(20, 7)}) }, "equal", "different", []string{"stranger " + name(output(20, 7))}},
+		{"one for another", func(s *site) { s.remove("b/e", id(20)); s.arrive("b/e", Arrival{ID: output(21, 1)}) }, "equal", "different",
+			[]string{fmt.Sprintf("hole at the far end 1 of the messages in b/e@%d..%d", at(10), at(49))}},
+		{"a double", func(s *site) { s.arrive("b/e", Arrival{ID: id(20), Marked: true}) }, "equal", "equal",
+			[]string{"double " + name(id(20)) + " x2 marked"}},
+		{"a late record inside that is kept one by one", func(s *site) {
+			k := taken{bridge.Key{Time: at(20) + 500}, bridge.Verdict{Kind: bridge.Passed, Outputs: 1, Late: true}}
+			s.ledger.seen[pipeOf("b/e")] = append(s.ledger.seen[pipeOf("b/e")], k)
+			s.edge["b/e"] = append(s.edge["b/e"], k.Time)
+			s.arrive("b/e", Arrival{ID: bridge.ID{Key: k.Key}})
+		}, "equal", "equal", nil},
+		{"an update of a record inside", func(s *site) {
+			s.ledger.seen[pipeOf("b/e")] = append(s.ledger.seen[pipeOf("b/e")], taken{update(20, 9).Key, bridge.Verdict{Kind: bridge.Passed, Outputs: 1}})
+			s.arrive("b/e", Arrival{ID: update(20, 9)})
+		}, "equal", "equal", nil},
+		{"waiting and refused inside", func(s *site) {
+			s.ledger.waiting[pipeOf("b/e")] = []bridge.ID{id(20), id(21)}
+			s.ledger.refused[pipeOf("b/e")] = []bridge.ID{id(22)}
+			s.remove("b/e", id(20))
+			s.remove("b/e", id(22))
+		}, "equal", "equal", nil},
+		{"evicted at its beginning", func(s *site) { s.edge["b/e"] = s.edge["b/e"][30:] }, "not compared: the edge store has evicted its beginning", "equal", nil},
+		{"removed inside", func(s *site) { s.edge["b/e"] = slices.Delete(s.edge["b/e"], 20, 23) },
+			"not compared: 3 records were removed from the edge store", "equal", nil},
+		{"of an old ledger", func(s *site) { s.ledger.closed[pipeOf("b/e")][0].Known = false }, "not compared: closed by", "not compared: closed by", nil},
+		{"beyond the period", func(s *site) { s.job.Period.From = at(20) }, "not compared: reaches beyond", "not compared: reaches beyond", nil},
+		{"a far end that knows times only", func(s *site) {
+			s.order = false
+			s.remove("b/e", output(12, 1)) // a store has one record of a time
+			s.remove("b/e", output(12, 2))
+			for i := range s.far["b/e"] {
+				s.far["b/e"][i].Coarse = true
+			}
+		}, "equal", "not compared: the far end knows times only", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(100, "b/e")
+			s.ledger.newest = base + 2_000_000
+			s.ledger.set("b/e", 12, bridge.Verdict{Kind: bridge.Passed, Outputs: 3})
+			s.far["b/e"] = slices.Insert(s.far["b/e"], 13, Arrival{ID: output(12, 1)}, Arrival{ID: output(12, 2)})
+			s.ledger.set("b/e", 13, bridge.Verdict{Kind: bridge.Dropped})
+			s.remove("b/e", id(13))
+			s.close(10, 49)
+			s.close(60, 69)
+			tt.plant(s)
+			r := s.run(t)
+			if got := found(r); !slices.Equal(got, tt.want) {
+				t.Errorf("found %q, want %q", got, tt.want)
+			}
+			if len(r.Ranges) != 2 {
+				t.Fatalf("%d ranges, want 2", len(r.Ranges))
+			}
+			if x := r.Ranges[0]; !strings.HasPrefix(x.EdgeSays, tt.edge) || !strings.HasPrefix(x.FarSays, tt.far) {
+				t.Errorf("edge %q, far %q, want %q and %q", x.EdgeSays, x.FarSays, tt.edge, tt.far)
+			}
+		})
+	}
+}
