@@ -78,7 +78,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return fmt.Errorf("admin: %w", err)
 }
 
-// Handler answers the five paths, and POST /reconcile where source is a Reconciler.
+// Handler answers the five paths, and POST /reconcile and /refill where source is a Reconciler or a Refiller.
 func Handler(m *bridge.Metrics, source Source) http.Handler {
 	status := func() Status { return snapshot(source, m, time.Now()) }
 	mux := http.NewServeMux()
@@ -91,6 +91,9 @@ func Handler(m *bridge.Metrics, source Source) http.Handler {
 	})
 	if r, ok := source.(Reconciler); ok {
 		mux.Handle("POST /reconcile", reconcile(r))
+	}
+	if f, ok := source.(Refiller); ok {
+		mux.Handle("POST /refill", refill(f))
 	}
 	policy := "default-src 'none'; connect-src 'self'; img-src data:; style-src " + hashOf("style") + "; script-src " + hashOf("script")
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
