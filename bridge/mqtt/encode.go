@@ -40,6 +40,9 @@ var marks = [...]string{
 	session.SessionLost: "session-lost", session.SentBefore: "sent-before", session.SessionLost | session.SentBefore: "session-lost",
 }
 
+// refilled marks a message that goes out again because it was found missing at the far end; another cause, which came later, says more.
+const refilled = "refilled"
+
 // markSize is kept free in every message, so that one which was sent can always be sent again with its mark, which may also make both
 // lengths a byte longer.
 const markSize = 1 + 2 + len(nameMark) + 2 + len("session-lost") + 2
@@ -233,11 +236,19 @@ func (e *encoder) makeProps(f *session.Frame, stream string, m *bridge.Message) 
 			return err
 		}
 	}
-	if f.Mark != session.Unmarked {
+	if mark := markOf(f, m); mark != "" {
 		e.props = appendString(append(e.props, propUser), nameMark)
-		e.props = appendString(e.props, marks[f.Mark])
+		e.props = appendString(e.props, mark)
 	}
 	return nil
+}
+
+// markOf is why a message may be at the far end already; empty: it is not.
+func markOf(f *session.Frame, m *bridge.Message) string {
+	if f.Mark == session.Unmarked && m.Flags&bridge.Replayed != 0 {
+		return refilled
+	}
+	return marks[f.Mark]
 }
 
 func (e *encoder) makeID(stream string, m *bridge.Message) error {
