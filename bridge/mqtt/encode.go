@@ -40,8 +40,9 @@ var marks = [...]string{
 	session.SessionLost: "session-lost", session.SentBefore: "sent-before", session.SessionLost | session.SentBefore: "session-lost",
 }
 
-// refilled marks a message that goes out again because it was found missing at the far end; another cause, which came later, says more.
-const refilled = "refilled"
+// Refilled is the possible-duplicate of a message that goes out again, out of order, because it was found missing at the far end; another
+// cause, which came later, says more.
+const Refilled = "refilled"
 
 // markSize is kept free in every message, so that one which was sent can always be sent again with its mark, which may also make both
 // lengths a byte longer.
@@ -246,7 +247,7 @@ func (e *encoder) makeProps(f *session.Frame, stream string, m *bridge.Message) 
 // markOf is why a message may be at the far end already; empty: it is not.
 func markOf(f *session.Frame, m *bridge.Message) string {
 	if f.Mark == session.Unmarked && m.Flags&bridge.Replayed != 0 {
-		return refilled
+		return Refilled
 	}
 	return marks[f.Mark]
 }

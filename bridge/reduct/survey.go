@@ -87,11 +87,15 @@ func (s *Survey) entry(stream string) (string, error) {
 	if !ours {
 		return "", fmt.Errorf("task %s does not send it: %w", s.task.name, ErrNotSent)
 	}
-	if len(s.task.stateful) > 0 {
-		return "", fmt.Errorf("the condition of task %s depends on what it saw before (%s): %w",
-			s.task.name, strings.Join(s.task.stateful, " "), ErrNotSent)
+	return entry, s.Tells()
+}
+
+// Tells returns ErrNotSent where nothing of the task's can be asked for.
+func (s *Survey) Tells() error {
+	if len(s.task.stateful) == 0 {
+		return nil
 	}
-	return entry, nil
+	return fmt.Errorf("the condition of task %s depends on what it saw before (%s): %w", s.task.name, strings.Join(s.task.stateful, " "), ErrNotSent)
 }
 
 // Each calls each with the time and labels of a stream's records from (included) to (excluded), ascending. The labels are valid during the

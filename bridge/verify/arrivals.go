@@ -27,6 +27,7 @@ type Arrivals struct {
 	period  Period
 	match   func(stream string) bool
 	order   bool
+	live    bool
 	read    func(context.Context, *Arrivals) error
 	streams map[string]*arrivals
 
@@ -55,11 +56,16 @@ const maxStreams = 1 << 16
 // maxForeign is how many lines that are no identities are kept for a person to look at.
 const maxForeign = 10
 
-// NewArrivals keeps what arrived of a period and of streams that match. read is called once, when the list is wanted: it Adds all of it, with
-// order in the order of arrival.
-func NewArrivals(p Period, match func(stream string) bool, order bool, read func(context.Context, *Arrivals) error) *Arrivals {
-	return &Arrivals{period: p, match: match, order: order, read: read, streams: make(map[string]*arrivals)}
+// NewArrivals keeps what arrived of a period and of streams that match. read is called when the list is wanted: it Adds all of it.
+func NewArrivals(p Period, match func(stream string) bool, read func(context.Context, *Arrivals) error) *Arrivals {
+	return &Arrivals{period: p, match: match, read: read}
 }
+
+// InOrder says that read adds in the order of arrival.
+func (a *Arrivals) InOrder() *Arrivals { a.order = true; return a }
+
+// Growing says that read can be called again, and then adds what has arrived since, too.
+func (a *Arrivals) Growing() *Arrivals { a.live = true; return a }
 
 // Add keeps one whose identity is id. Text that is none is counted.
 func (a *Arrivals) Add(id []byte, marked, late bool) error {
@@ -70,19 +76,28 @@ func (a *Arrivals) Add(id []byte, marked, late bool) error {
 		}
 		return nil
 	}
+	return a.keep(stream, Arrival{ID: parsed, Marked: marked, Late: late})
+}
+
+// AddTime keeps one of which only the time is known.
+func (a *Arrivals) AddTime(stream string, t int64) error {
+	return a.keep([]byte(stream), Arrival{ID: bridge.ID{Key: bridge.Key{Time: t}}, Coarse: true})
+}
+
+func (a *Arrivals) keep(stream []byte, x Arrival) error {
 	s := a.streams[string(stream)]
-	if !a.period.Has(parsed.Time) || s == nil && !a.match(string(stream)) {
+	if !a.period.Has(x.Time) || s == nil && !a.match(string(stream)) {
 		a.Outside++
 		return nil
 	}
 	if s == nil {
 		if len(a.streams) == maxStreams {
-			return fmt.Errorf("more than %d streams at the far end: are these identities of messages, such as %.200s?", maxStreams, id)
+			return fmt.Errorf("more than %d streams at the far end, such as %.200s: are these identities of messages?", maxStreams, stream)
 		}
 		s = new(arrivals)
 		a.streams[string(stream)] = s
 	}
-	s.add(Arrival{ID: parsed, Marked: marked, Late: late})
+	s.add(x)
 	return nil
 }
 
@@ -114,8 +129,10 @@ func (s *arrivals) add(a Arrival) {
 	s.n++
 }
 
-// Streams implements Far.
+// Streams implements Far: it reads all.
 func (a *Arrivals) Streams(ctx context.Context) ([]string, error) {
+	a.streams = make(map[string]*arrivals)
+	a.Outside, a.Foreign, a.Strange = 0, 0, nil
 	if err := a.read(ctx, a); err != nil {
 		return nil, err
 	}
@@ -124,6 +141,9 @@ func (a *Arrivals) Streams(ctx context.Context) ([]string, error) {
 
 // Ordered implements Far.
 func (a *Arrivals) Ordered() bool { return a.order }
+
+// Live implements Far.
+func (a *Arrivals) Live() bool { return a.live }
 
 // Each implements Far.
 func (a *Arrivals) Each(_ context.Context, stream string, p Period, each func(Arrival)) error {

@@ -19,7 +19,10 @@ type site struct {
 	far    map[string][]Arrival
 	looks  int
 	order  bool
-	job    Job
+
+	farReads int
+	arriving func(read int) // called at each read but the first; nil: nothing arrives any more
+	job      Job
 }
 
 const base = 1_700_000_000_000_000 // µs; a full hour is not near
@@ -107,6 +110,9 @@ func (s *site) Each(_ context.Context, stream string, p Period, each func(int64)
 type farSide struct{ *site }
 
 func (f farSide) Streams(context.Context) (names []string, err error) {
+	if f.farReads++; f.farReads > 1 && f.arriving != nil {
+		f.arriving(f.farReads)
+	}
 	for name := range f.far {
 		names = append(names, name)
 	}
@@ -123,6 +129,8 @@ func (f farSide) Each(_ context.Context, stream string, p Period, each func(Arri
 }
 
 func (f farSide) Ordered() bool { return f.order }
+
+func (f farSide) Live() bool { return f.arriving != nil }
 
 func (s *site) look(context.Context) (*Look, error) {
 	l := s.ledger

@@ -30,7 +30,7 @@ func TestList(t *testing.T) {
 		{"other times and none of its first line", fmt.Sprintf("b/e@5\n%s\n%s\n", a, b), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			far := NewArrivals(testPeriod, all, false, List(strings.NewReader(tt.text)))
+			far := NewArrivals(testPeriod, all, List(strings.NewReader(tt.text)))
 			names, err := far.Streams(t.Context())
 			if err != nil || !slices.Equal(names, []string{"b/e", "b/f"}) {
 				t.Fatalf("streams %v, %v", names, err)
@@ -48,7 +48,7 @@ func TestList(t *testing.T) {
 
 // TestManyStreams: a list of something else ends with an error, not with the memory.
 func TestManyStreams(t *testing.T) {
-	far := NewArrivals(testPeriod, all, false, func(_ context.Context, a *Arrivals) error {
+	far := NewArrivals(testPeriod, all, func(_ context.Context, a *Arrivals) error {
 		for n := range maxStreams + 1 {
 			if err := a.Add(id(1).Append(nil, fmt.Sprintf("b/%d", n)), false, false); err != nil {
 				return err
@@ -162,7 +162,7 @@ func BenchmarkCompare(b *testing.B) {
 	}
 	s.job.Period = Period{base, base + n*450_000 + 1000}
 	for b.Loop() {
-		s.job.Far = NewArrivals(s.job.Period, all, true, List(strings.NewReader(list.String())))
+		s.job.Far = NewArrivals(s.job.Period, all, List(strings.NewReader(list.String()))).InOrder()
 		r, err := s.job.Run(b.Context())
 		if err != nil || !r.Clean() || r.Total.Arrived != n {
 			b.Fatalf("%v: %+v", err, r)

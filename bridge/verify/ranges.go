@@ -59,7 +59,7 @@ func (c *comparison) compareRanges(ctx context.Context) (err error) {
 		p := &c.pipes[i]
 		for k := range p.closed {
 			r := &p.closed[k]
-			result := RangeResult{Pipeline: p.name, Stream: c.name, From: time.UnixMicro(r.From).UTC(), To: time.UnixMicro(r.To).UTC(),
+			result := RangeResult{Pipeline: c.Pipelines[p.place], Stream: c.name, From: time.UnixMicro(r.From).UTC(), To: time.UnixMicro(r.To).UTC(),
 				Records: r.Times, Edge: r.edge, Messages: r.Messages, Far: r.far}
 			result.EdgeSays = c.edgeRange(p, r)
 			if result.FarSays, err = c.farRange(ctx, p, r); err != nil {
@@ -77,7 +77,7 @@ func (c *comparison) addUnsettled() {
 		if len(p.closed) == 0 {
 			continue
 		}
-		waiting, refused := c.look.Unsettled(c.Remote, p.name, c.name)
+		waiting, refused := c.look.Unsettled(c.Remote, c.Pipelines[p.place], c.name)
 		for _, id := range append(slices.Clone(waiting), refused...) {
 			r := p.rangeOf(id.Time)
 			if r == nil || c.has(id.Key) || c.hasArrived(id) {
@@ -127,15 +127,12 @@ func (c *comparison) edgeRange(p *pipe, r *rangeSums) string {
 		return fmt.Sprintf("not compared: %d records were removed from the edge store", r.Times-r.edge)
 	}
 	missing := max(r.edge-r.Times, 1)
-	f := Finding{Kind: HoleEdge, Stream: c.name, Pipeline: p.name, id: bridge.ID{Key: bridge.Key{Time: r.From}},
+	f := Finding{Kind: HoleEdge, Stream: c.name, Pipeline: c.Pipelines[p.place], id: bridge.ID{Key: bridge.Key{Time: r.From}}, Unnamed: true, Number: missing,
 		ID:  fmt.Sprintf("%d of the records in %s@%d..%d", missing, c.name, r.From, r.To),
 		Why: fmt.Sprintf("the edge store has %d there, the ledger %d; which ones cannot be told any more", r.edge, r.Times)}
 	if t := int64(r.edgeHash ^ r.TimesHash); r.edge-r.Times == 1 && r.From <= t && t <= r.To {
-		f.id.Time, f.ID = t, ""
+		f.id.Time, f.ID, f.Unnamed = t, "", false
 		f.Why = "in a closed range: it cannot be taken in any more"
-	}
-	for range missing - 1 {
-		c.row(c.name, f.id.Time).HolesEdge++
 	}
 	c.find(f)
 	return "different"
@@ -156,7 +153,7 @@ func (c *comparison) farRange(ctx context.Context, p *pipe, r *rangeSums) (strin
 	if n < 0 {
 		kind, n = Stranger, -n
 	}
-	f := Finding{Kind: kind, Stream: c.name, Pipeline: p.name, id: bridge.ID{Key: bridge.Key{Time: r.From}},
+	f := Finding{Kind: kind, Stream: c.name, Pipeline: c.Pipelines[p.place], id: bridge.ID{Key: bridge.Key{Time: r.From}}, Unnamed: true, Number: n,
 		ID:  fmt.Sprintf("%d of the messages in %s@%d..%d", max(n, 1), c.name, r.From, r.To),
 		Why: fmt.Sprintf("the far end has %d there, the ledger made %d; which ones cannot be told any more", r.far, r.Messages)}
 	if n == 1 {
@@ -165,11 +162,8 @@ func (c *comparison) farRange(ctx context.Context, p *pipe, r *rangeSums) (strin
 			return "", err
 		}
 		if ok {
-			f.id, f.ID, f.Why = id, "", ""
+			f.id, f.ID, f.Why, f.Unnamed = id, "", "", false
 		}
-	}
-	for range n - 1 {
-		*c.row(c.name, f.id.Time).of(kind)++
 	}
 	c.find(f)
 	return "different", nil

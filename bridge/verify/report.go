@@ -23,7 +23,9 @@ const (
 type Finding struct {
 	Kind     Kind      `json:"kind"`
 	Stream   string    `json:"stream"`
-	ID       string    `json:"id"` // the message's; of a hole at the edge side stream@time; empty where only the number is known
+	ID       string    `json:"id"`                // the message's; of a hole at the edge side stream@time
+	Unnamed  bool      `json:"unnamed,omitempty"` // ID tells only how many of a closed range
+	Number   int64     `json:"number"`            // more than 1 only of unnamed ones
 	Time     time.Time `json:"time"`
 	Pipeline string    `json:"pipeline,omitempty"` // of holes
 	Copies   int       `json:"copies,omitempty"`   // of a double: how many there are

@@ -8,16 +8,16 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// suspect is what the first look at the ledger does not account for, and the ledger may have taken in since.
+// suspect is what the first look does not account for, and may be no fault: time has passed between the looks at the three sides.
 type suspect struct {
 	id     bridge.ID
 	kind   Kind
 	stream uint32 // in Job.names
-	pipe   uint8  // of a hole
-	copies int
+	pipe   uint8  // of a hole: place in Job.Pipelines
+	copies int    // at the far end
 	marked bool
 	closed bool // a double of a closed range: no key can account for it
-	coarse bool // only the time of a stranger is known
+	coarse bool // the far end knows only the time
 	why    string
 }
 
@@ -30,37 +30,157 @@ func (c *comparison) suspect(s suspect) {
 	c.Job.suspects = append(c.suspects, s)
 }
 
-// secondLook asks the ledger as it is now about all suspects: what was read later than the first look may have been taken in later, too.
-func (j *Job) secondLook(ctx context.Context) error {
-	if len(j.suspects) == 0 {
+// maxAgain is how often a side that goes on is looked at again.
+const maxAgain = 30
+
+// lookAgain asks the far end about holes there, and then the ledger about what it had not taken in at the first look, each as long as that
+// explains some. What is left is a finding.
+func (j *Job) lookAgain(ctx context.Context) error {
+	for _, again := range []func(context.Context) error{j.farAgain, j.ledgerAgain} {
+		for range maxAgain {
+			before := len(j.suspects)
+			if err := again(ctx); err != nil {
+				return err
+			}
+			if len(j.suspects) == before {
+				break
+			}
+		}
+	}
+	for i := range j.suspects {
+		s := &j.suspects[i]
+		f := Finding{Kind: s.kind, Stream: j.names[s.stream], id: s.id, Marked: s.marked, Why: s.why}
+		switch s.kind {
+		case HoleFar, HoleEdge:
+			f.Pipeline = j.Pipelines[s.pipe]
+		default:
+			f.Copies = s.copies
+		}
+		j.find(f)
+	}
+	return nil
+}
+
+func (j *Job) has(kinds ...Kind) bool {
+	return slices.ContainsFunc(j.suspects, func(s suspect) bool { return slices.Contains(kinds, s.kind) })
+}
+
+// sift takes out the suspects that clear accounts for; it is asked of one stream after the other.
+func (j *Job) sift(clear func(stream string, of []suspect) (func(*suspect) bool, error)) error {
+	kept := j.suspects[:0]
+	for rest := j.suspects; len(rest) > 0; {
+		n := slices.IndexFunc(rest, func(s suspect) bool { return s.stream != rest[0].stream })
+		if n < 0 {
+			n = len(rest)
+		}
+		cleared, err := clear(j.names[rest[0].stream], rest[:n])
+		if err != nil {
+			return err
+		}
+		for i := range rest[:n] {
+			if s := rest[i]; !cleared(&s) {
+				kept = append(kept, s)
+			}
+		}
+		rest = rest[n:]
+	}
+	j.suspects = kept
+	return nil
+}
+
+// farAgain takes out the holes that have been filled meanwhile: what the ledger calls delivered may still wait at a broker.
+func (j *Job) farAgain(ctx context.Context) error {
+	if !j.Far.Live() || !j.has(HoleFar) {
 		return nil
+	}
+	if err := pause(ctx, j.Settle); err != nil {
+		return err
+	}
+	if _, err := j.Far.Streams(ctx); err != nil {
+		return fmt.Errorf("look at the far end again: %w", err)
+	}
+	return j.sift(func(stream string, of []suspect) (func(*suspect) bool, error) {
+		holes := make(map[bridge.ID]int)
+		for i := range of {
+			if of[i].kind == HoleFar {
+				holes[of[i].id] = 0
+			}
+		}
+		err := j.Far.Each(ctx, stream, j.Period, func(a Arrival) {
+			if n, ok := holes[a.ID]; ok {
+				holes[a.ID] = n + 1
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look at %s at the far end again: %w", stream, err)
+		}
+		return func(s *suspect) bool {
+			filled := s.kind == HoleFar && holes[s.id] > s.copies
+			if filled {
+				j.row(stream, s.id.Time).Arrived++
+			}
+			return filled
+		}, nil
+	})
+}
+
+// ledgerAgain takes out what the ledger has taken in meanwhile, or is about to. The sender is asked first: what it has sent by then, the
+// ledger has.
+func (j *Job) ledgerAgain(ctx context.Context) (err error) {
+	if !j.has(HoleEdge, Double, Stranger) {
+		return nil
+	}
+	if j.has(HoleEdge) {
+		if err := pause(ctx, j.Settle); err != nil {
+			return err
+		}
+		if _, err := j.edgeStreams(ctx); err != nil {
+			return err
+		}
 	}
 	now, err := j.Look(ctx)
 	if err != nil {
 		return fmt.Errorf("look at the ledger again: %w", err)
 	}
-	for len(j.suspects) > 0 {
-		stream := j.suspects[0].stream
-		n := slices.IndexFunc(j.suspects, func(s suspect) bool { return s.stream != stream })
-		if n < 0 {
-			n = len(j.suspects)
-		}
-		c := &comparison{Job: j, name: j.names[stream]}
+	j.learn(now)
+	return j.sift(func(stream string, of []suspect) (func(*suspect) bool, error) {
+		c := &comparison{Job: j, name: stream}
 		c.findPipes()
 		c.keys = c.load(now)
-		for i := range j.suspects[:n] {
-			c.judge(&j.suspects[i], now.Gaps)
-		}
-		j.suspects = j.suspects[n:]
-	}
-	return nil
+		return func(s *suspect) bool { return c.clears(s, now.Gaps) }, nil
+	})
 }
 
-// judge makes a finding of a suspect unless the ledger accounts for it now.
-func (c *comparison) judge(s *suspect, gaps []bridge.Gap) {
-	f := Finding{Kind: s.kind, Stream: c.name, id: s.id, Marked: s.marked, Why: s.why}
+// clears reports whether the ledger accounts for a suspect now, and notes what it knows of one that it does not account for.
+func (c *comparison) clears(s *suspect, gaps []bridge.Gap) bool {
+	taken, made := c.decided(s)
+	switch row := c.row(c.name, s.id.Time); s.kind {
+	case HoleFar:
+		return false
+	case HoleEdge:
+		if taken {
+			row.Seen++
+			return true
+		}
+		at := slices.IndexFunc(c.pipes, func(p pipe) bool { return p.place == s.pipe })
+		if at >= 0 && c.underWay(s.id.Time, &c.pipes[at]) { // else the store has no such stream any more
+			row.OnTheWay++
+			return true
+		}
+		for _, g := range gaps {
+			if g.Stream == c.name && g.From <= s.id.Time && s.id.Time <= g.To {
+				s.why = "an open gap names it: " + g.Reason
+			}
+		}
+		return false
+	default:
+		return made >= s.copies && !s.closed
+	}
+}
+
+// decided reports whether the pipeline of a suspect has taken in its record, and how often the message was made.
+func (c *comparison) decided(s *suspect) (taken bool, made int) {
 	at, _ := slices.BinarySearchFunc(c.keys, bridge.Key{Time: s.id.Time}, func(k seen, want bridge.Key) int { return compareKeys(k.Key, want) })
-	made, taken := 0, false
 	for _, k := range c.keys[at:] {
 		if k.Time != s.id.Time {
 			break
@@ -70,28 +190,5 @@ func (c *comparison) judge(s *suspect, gaps []bridge.Gap) {
 			made++
 		}
 	}
-	switch s.kind {
-	case HoleEdge:
-		if taken {
-			c.row(c.name, s.id.Time).Seen++
-			return
-		}
-		f.Pipeline = c.pipes[s.pipe].name
-		for _, g := range gaps {
-			if g.Stream == c.name && g.From <= s.id.Time && s.id.Time <= g.To {
-				f.Why = "an open gap names it: " + g.Reason
-			}
-		}
-	case Double:
-		if !s.closed && made >= s.copies {
-			return
-		}
-		f.Copies = s.copies
-	case Stranger:
-		if made >= s.copies {
-			return
-		}
-		f.Copies = s.copies
-	}
-	c.find(f)
+	return taken, made
 }

@@ -26,7 +26,7 @@ type comparison struct {
 
 // pipe is a pipeline that sees the stream.
 type pipe struct {
-	name   string
+	place  uint8 // in Job.Pipelines
 	newest int64 // time of the newest record it ever saw
 	closed []rangeSums
 }
@@ -36,7 +36,7 @@ type seen struct {
 	bridge.Key
 	outputs uint16
 	kind    bridge.Kind
-	pipe    uint8
+	pipe    uint8 // its place
 	late    bool
 }
 
@@ -58,7 +58,7 @@ func (j *Job) stream(ctx context.Context, name string) error {
 	c.findPipes()
 	c.keys = c.load(j.look)
 	for _, p := range c.pipes {
-		w, r := j.look.Unsettled(j.Remote, p.name, name)
+		w, r := j.look.Unsettled(j.Remote, j.Pipelines[p.place], name)
 		c.waiting, c.refused = append(c.waiting, w...), append(c.refused, r...)
 	}
 	if err := c.loadArrived(ctx); err != nil {
@@ -80,28 +80,29 @@ func (j *Job) stream(ctx context.Context, name string) error {
 
 // findPipes lists the pipelines that know of the stream, or should.
 func (c *comparison) findPipes() {
-	for _, s := range c.known[c.name] {
-		c.pipes = append(c.pipes, pipe{name: s.Pipeline, newest: s.Newest})
-	}
-	for _, p := range c.edge[c.name].Pipelines {
-		if slices.Contains(c.Pipelines, p) && !slices.ContainsFunc(c.pipes, func(x pipe) bool { return x.name == p }) {
-			c.pipes = append(c.pipes, pipe{name: p, newest: math.MinInt64})
+	for place, name := range c.Pipelines {
+		p := pipe{place: uint8(place), newest: math.MinInt64}
+		at := slices.IndexFunc(c.known[c.name], func(s LedgerStream) bool { return s.Pipeline == name })
+		if at < 0 && !slices.Contains(c.edge[c.name].Pipelines, name) {
+			continue
 		}
-	}
-	for i := range c.pipes {
-		for _, r := range c.look.Closed(c.pipes[i].name, c.name) {
-			c.pipes[i].closed = append(c.pipes[i].closed, rangeSums{ClosedRange: r})
+		if at >= 0 {
+			p.newest = c.known[c.name][at].Newest
 		}
-		slices.SortFunc(c.pipes[i].closed, func(a, b rangeSums) int { return cmp.Compare(a.From, b.From) })
+		for _, r := range c.look.Closed(name, c.name) {
+			p.closed = append(p.closed, rangeSums{ClosedRange: r})
+		}
+		slices.SortFunc(p.closed, func(a, b rangeSums) int { return cmp.Compare(a.From, b.From) })
+		c.pipes = append(c.pipes, p)
 	}
 }
 
 // load returns the keys of all pipelines.
 func (c *comparison) load(l Ledger) (keys []seen) {
-	for i, p := range c.pipes {
-		for k, v := range l.Seen(p.name, c.name) {
+	for _, p := range c.pipes {
+		for k, v := range l.Seen(c.Pipelines[p.place], c.name) {
 			if c.Period.Has(k.Time) {
-				keys = append(keys, seen{Key: k, outputs: v.Outputs, kind: v.Kind, pipe: uint8(i), late: v.Late})
+				keys = append(keys, seen{Key: k, outputs: v.Outputs, kind: v.Kind, pipe: p.place, late: v.Late})
 			}
 		}
 	}
@@ -134,7 +135,7 @@ func (c *comparison) sortArrived() {
 
 // collapse leaves one message for each time: more the far end cannot tell apart.
 func (c *comparison) collapse() {
-	c.note("%s: the far end knows only the times of what it has", c.name)
+	c.note("the far end knows only the times of what it has")
 	for i := range c.arrived {
 		c.arrived[i].Revision, c.arrived[i].index = 0, 0
 	}
@@ -224,12 +225,12 @@ func (c *comparison) edgeRecord(t int64, keys []seen) {
 	for i := range c.pipes {
 		p := &c.pipes[i]
 		r := p.rangeOf(t)
-		switch mine := uint64(1) << i; {
+		switch mine := uint64(1) << p.place; {
 		case have&mine == 0 && r != nil:
 			r.edge++
 			r.edgeHash ^= uint64(t)
 		case have&mine == 0:
-			c.notSeen(t, p, uint8(i))
+			c.notSeen(t, p)
 		case whole&mine == 0 && r != nil:
 			r.edge++
 			r.edgeHash ^= uint64(t)
@@ -239,12 +240,17 @@ func (c *comparison) edgeRecord(t int64, keys []seen) {
 }
 
 // notSeen is a record that the store has and a pipeline has not seen.
-func (c *comparison) notSeen(t int64, p *pipe, i uint8) {
-	if t > p.newest && (c.edge[c.name].Pending || t > c.asked-onTheWay.Microseconds()) {
+func (c *comparison) notSeen(t int64, p *pipe) {
+	if c.underWay(t, p) {
 		c.row(c.name, t).OnTheWay++
 		return
 	}
-	c.suspect(suspect{id: bridge.ID{Key: bridge.Key{Time: t}}, kind: HoleEdge, pipe: i})
+	c.suspect(suspect{id: bridge.ID{Key: bridge.Key{Time: t}}, kind: HoleEdge, pipe: p.place})
+}
+
+// underWay reports whether a record that was not seen may still come from the sender: it is newer than all that was.
+func (c *comparison) underWay(t int64, p *pipe) bool {
+	return t > p.newest && (c.edge[c.name].Pending || t > c.asked-onTheWay.Microseconds())
 }
 
 // compareFar walks the messages that the ledger made along those that arrived.
@@ -314,7 +320,7 @@ func (c *comparison) settle(id bridge.ID, want int, copies []arrived, keys []see
 			row.GivenUp++
 			continue
 		}
-		c.find(Finding{Kind: HoleFar, Stream: c.name, id: id, Pipeline: c.pipes[keys[0].pipe].name})
+		c.suspect(suspect{id: id, kind: HoleFar, pipe: keys[0].pipe, copies: len(copies), coarse: c.coarse})
 	}
 }
 
@@ -384,8 +390,8 @@ func (c *comparison) compareOrder() {
 		return
 	}
 	for _, p := range c.pipes {
-		if why := c.Unordered[p.name]; why != "" {
-			c.note("the order of pipeline %s was not compared: %s", p.name, why)
+		if name := c.Pipelines[p.place]; c.Unordered[name] != "" {
+			c.note("the order of pipeline %s was not compared: %s", name, c.Unordered[name])
 			return
 		}
 	}

@@ -43,6 +43,8 @@ type Far interface {
 	// Each calls each with what is there of a stream's records in the period; in the order of arrival where Ordered.
 	Each(ctx context.Context, stream string, p Period, each func(Arrival)) error
 	Ordered() bool
+	// Live reports that more may arrive while it is looked at: Streams and Each can be called again, and see it.
+	Live() bool
 }
 
 // Ledger is what a ledger knew at one moment.
@@ -122,7 +124,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 			return nil, fmt.Errorf("compare %s: %w", name, err)
 		}
 	}
-	if err := j.secondLook(ctx); err != nil {
+	if err := j.lookAgain(ctx); err != nil {
 		return nil, err
 	}
 	j.finish()
@@ -135,11 +137,9 @@ func (j *Job) begin(ctx context.Context) (streams []string, err error) {
 		return nil, fmt.Errorf("look at the ledger: %w", err)
 	}
 	j.known = make(map[string][]LedgerStream)
-	for _, s := range j.look.Streams() {
-		if slices.Contains(j.Pipelines, s.Pipeline) && j.Match(s.Name) {
-			j.known[s.Name] = append(j.known[s.Name], s)
-			streams = append(streams, s.Name)
-		}
+	j.learn(j.look)
+	for name := range j.known {
+		streams = append(streams, name)
 	}
 	if err := pause(ctx, j.Settle); err != nil {
 		return nil, err
@@ -156,6 +156,22 @@ func (j *Job) begin(ctx context.Context) (streams []string, err error) {
 	streams = append(streams, edge...)
 	slices.Sort(streams)
 	return slices.Compact(streams), nil
+}
+
+// learn notes the streams of a look. Pipelines of a stream keep their places.
+func (j *Job) learn(l *Look) {
+	for _, s := range l.Streams() {
+		if !slices.Contains(j.Pipelines, s.Pipeline) || !j.Match(s.Name) {
+			continue
+		}
+		known := j.known[s.Name]
+		at := slices.IndexFunc(known, func(k LedgerStream) bool { return k.Pipeline == s.Pipeline })
+		if at >= 0 {
+			known[at] = s
+			continue
+		}
+		j.known[s.Name] = append(known, s)
+	}
 }
 
 func (j *Job) edgeStreams(ctx context.Context) (names []string, err error) {
@@ -242,7 +258,8 @@ func floorDiv(a, b int64) int64 {
 // find counts a finding, and keeps it where there is room.
 func (j *Job) find(f Finding) {
 	c := j.row(f.Stream, f.id.Time)
-	*c.of(f.Kind)++
+	f.Number = max(f.Number, 1)
+	*c.of(f.Kind) += f.Number
 	if f.Marked {
 		c.Marked++
 	}

@@ -164,7 +164,7 @@ func TestOnTheWay(t *testing.T) {
 			s.ledger.seen[pipeOf("b/e")] = nil
 			s.ledger.newest = tt.newest
 			s.job.Period = Period{0, now + time.Hour.Microseconds()}
-			s.job.Edge = pendingEdge{s, tt.pending}
+			s.job.Edge = &pendingEdge{s, tt.pending, false}
 			r := s.run(t)
 			if got := r.Total.HolesEdge == 1; got != tt.hole || r.Total.HolesEdge+r.Total.OnTheWay != 1 {
 				t.Errorf("%d holes and %d on the way, want a hole: %v", r.Total.HolesEdge, r.Total.OnTheWay, tt.hole)
@@ -173,17 +173,33 @@ func TestOnTheWay(t *testing.T) {
 	}
 }
 
+// pendingEdge is a store whose sender has something left to send.
 type pendingEdge struct {
 	*site
 	pending bool
+	changes bool // asked again, it says the opposite
 }
 
-func (e pendingEdge) Streams(ctx context.Context) ([]EdgeStream, error) {
+func (e *pendingEdge) Streams(ctx context.Context) ([]EdgeStream, error) {
 	all, err := e.site.Streams(ctx)
 	for i := range all {
 		all[i].Pending = e.pending
 	}
+	e.pending = e.pending != e.changes
 	return all, err
+}
+
+// TestWrittenMeanwhile: what is written after the sender said that it has nothing to send is asked about again, and so is what the ledger
+// has taken in by then.
+func TestWrittenMeanwhile(t *testing.T) {
+	s := newSite(100, "b/e")
+	s.edge["b/e"] = append(s.edge["b/e"], at(100), at(101), at(102))
+	s.later = s.ledger.clone()
+	s.later.seen[pipeOf("b/e")] = append(s.later.seen[pipeOf("b/e")], pass(100, 1))
+	s.job.Edge = &pendingEdge{s, false, true}
+	if r := s.run(t); !r.Clean() || r.Total.OnTheWay != 2 || r.Total.Seen != 101 {
+		t.Errorf("found %q, %d on the way, %d seen, want nothing, 2 and 101", found(r), r.Total.OnTheWay, r.Total.Seen)
+	}
 }
 
 // TestSecondLook: what was taken in and delivered between the look at the ledger and those at both ends is no finding; what still does not
@@ -204,8 +220,8 @@ func TestSecondLook(t *testing.T) {
 	if got, want := found(r), []string{"hole at the edge side " + name(id(102)), "stranger " + name(id(102))}; !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}
-	if s.looks != 2 {
-		t.Errorf("looked %d times, want twice", s.looks)
+	if s.looks != 3 {
+		t.Errorf("looked %d times, want 3 times: once more than explains something", s.looks)
 	}
 	if !strings.Contains(r.Findings[0].Why+r.Findings[1].Why, "a kill") {
 		t.Errorf("findings %+v do not name the gap", r.Findings)
@@ -303,5 +319,33 @@ func TestRows(t *testing.T) {
 	}
 	if want := "1 hole in 1 of 2 streams"; r.Verdict != want {
 		t.Errorf("verdict %q, want %q", r.Verdict, want)
+	}
+}
+
+// TestFarAgain: holes are asked about again as long as the far end fills some; what nobody fills is one.
+func TestFarAgain(t *testing.T) {
+	s := newSite(100, "b/e", "b/f")
+	late := []bridge.ID{id(95), id(96), id(97), id(98)}
+	for _, x := range append(late, id(7)) {
+		s.remove("b/e", x)
+	}
+	s.remove("b/f", id(99))
+	s.arriving = func(read int) {
+		if n := read - 2; n < len(late) {
+			s.arrive("b/e", Arrival{ID: late[n]})
+		}
+		if read == 3 {
+			s.arrive("b/f", Arrival{ID: id(99)})
+		}
+	}
+	r := s.run(t)
+	if got, want := found(r), []string{"hole at the far end " + name(id(7))}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	if r.Total.Arrived != 199 || s.farReads != 6 {
+		t.Errorf("%d arrived after %d reads, want 199 after 6: one more than fills a hole", r.Total.Arrived, s.farReads)
+	}
+	if s.looks != 1 {
+		t.Errorf("the ledger was looked at %d times, want once: it has no say in holes of the far end", s.looks)
 	}
 }
