@@ -10,14 +10,35 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// rangeSums is a closed range, and what the other sides have in it beside the keys that are kept one by one.
+// rangeSums is a closed range, and what the other sides have of its times, keys that are kept one by one included.
 type rangeSums struct {
 	bridge.ClosedRange
-	edge     int64  // distinct times
+	edge     int64  // times
 	edgeHash uint64 // their exclusive or
-	unsure   int64  // of them, those of which an update is kept one by one: the record itself need not be in the range
-	far      int64  // distinct messages, those that wait or were refused included
-	farHash  uint64
+	far      sums   // messages that are there, wait, or were refused; and those that are missing by name already
+	once     sums   // the same, each counted once
+	doubles  []suspect
+}
+
+// sums are the number of messages and the exclusive or of their hashes.
+type sums struct {
+	n    int64
+	hash uint64
+}
+
+func (s *sums) add(id bridge.ID) {
+	s.n++
+	s.hash ^= bridge.MessageHash(id.Key, id.Index)
+}
+
+func (s sums) equal(r *rangeSums) bool { return s.n == r.Messages && s.hash == r.MessageHash }
+
+// has notes a message that is there n times.
+func (r *rangeSums) has(id bridge.ID, n int) {
+	r.once.add(id)
+	for range n {
+		r.far.add(id)
+	}
 }
 
 // rangeOf returns the closed range that a time lies in.
@@ -47,11 +68,6 @@ func (c *comparison) closedAt(t int64) *rangeSums {
 	return nil
 }
 
-func (r *rangeSums) addFar(id bridge.ID) {
-	r.far++
-	r.farHash ^= bridge.MessageHash(id.Key, id.Index)
-}
-
 // compareRanges compares what the ledger has only sums of.
 func (c *comparison) compareRanges(ctx context.Context) (err error) {
 	c.addUnsettled()
@@ -60,7 +76,7 @@ func (c *comparison) compareRanges(ctx context.Context) (err error) {
 		for k := range p.closed {
 			r := &p.closed[k]
 			result := RangeResult{Pipeline: c.Pipelines[p.place], Stream: c.name, From: time.UnixMicro(r.From).UTC(), To: time.UnixMicro(r.To).UTC(),
-				Records: r.Times, Edge: r.edge, Messages: r.Messages, Far: r.far}
+				Records: r.Times, Edge: r.edge, Messages: r.Messages, Far: r.far.n}
 			result.EdgeSays = c.edgeRange(p, r)
 			if result.FarSays, err = c.farRange(ctx, p, r); err != nil {
 				return err
@@ -80,16 +96,16 @@ func (c *comparison) addUnsettled() {
 		waiting, refused := c.look.Unsettled(c.Remote, c.Pipelines[p.place], c.name)
 		for _, id := range append(slices.Clone(waiting), refused...) {
 			r := p.rangeOf(id.Time)
-			if r == nil || c.has(id.Key) || c.hasArrived(id) {
+			if r == nil || c.hasKey(id.Key) || c.hasArrived(id) {
 				continue
 			}
-			r.addFar(id)
+			r.has(id, 1)
 		}
 	}
 }
 
-// has reports whether a key is kept one by one.
-func (c *comparison) has(k bridge.Key) bool {
+// hasKey reports whether a key is kept one by one.
+func (c *comparison) hasKey(k bridge.Key) bool {
 	_, found := slices.BinarySearchFunc(c.keys, k, func(s seen, k bridge.Key) int { return compareKeys(s.Key, k) })
 	return found
 }
@@ -103,7 +119,7 @@ func (c *comparison) hasArrived(id bridge.ID) bool {
 func (c *comparison) incomparable(r *rangeSums) string {
 	switch {
 	case !r.Known:
-		return "closed by a version that kept fewer sums"
+		return "its sums are not known: closed by an older version, or a record in it was updated later"
 	case r.From < c.Period.From || r.To >= c.Period.To:
 		return "reaches beyond the period"
 	}
@@ -121,8 +137,6 @@ func (c *comparison) edgeRange(p *pipe, r *rangeSums) string {
 		return "not compared: the edge store has evicted its beginning"
 	case r.edge == r.Times && r.edgeHash == r.TimesHash:
 		return equal
-	case r.unsure > 0:
-		return fmt.Sprintf("not compared: %d records were updated later", r.unsure)
 	case r.edge < r.Times:
 		return fmt.Sprintf("not compared: %d records were removed from the edge store", r.Times-r.edge)
 	}
@@ -139,23 +153,30 @@ func (c *comparison) edgeRange(p *pipe, r *rangeSums) string {
 }
 
 func (c *comparison) farRange(ctx context.Context, p *pipe, r *rangeSums) (string, error) {
+	whole := c.incomparable(r) == ""
+	if whole && r.far.equal(r) { // with its doubles: so they were made more than once
+		return equal, nil
+	}
+	for _, s := range r.doubles {
+		c.suspect(s)
+	}
 	switch {
-	case c.incomparable(r) != "":
+	case !whole:
 		return "not compared: " + c.incomparable(r), nil
 	case len(c.pipes) > 1:
 		return "not compared: several pipelines send it", nil
 	case c.coarse:
 		return "not compared: the far end knows times only", nil
-	case r.far == r.Messages && r.farHash == r.MessageHash:
+	case r.once.equal(r):
 		return equal, nil
 	}
-	kind, n := HoleFar, r.Messages-r.far
+	kind, n := HoleFar, r.Messages-r.once.n
 	if n < 0 {
 		kind, n = Stranger, -n
 	}
 	f := Finding{Kind: kind, Stream: c.name, Pipeline: c.Pipelines[p.place], id: bridge.ID{Key: bridge.Key{Time: r.From}}, Unnamed: true, Number: n,
 		ID:  fmt.Sprintf("%d of the messages in %s@%d..%d", max(n, 1), c.name, r.From, r.To),
-		Why: fmt.Sprintf("the far end has %d there, the ledger made %d; which ones cannot be told any more", r.far, r.Messages)}
+		Why: fmt.Sprintf("the far end has %d there, the ledger made %d; which ones cannot be told any more", r.once.n, r.Messages)}
 	if n == 1 {
 		id, ok, err := c.ofHash(ctx, kind, r)
 		if err != nil {
@@ -175,7 +196,7 @@ const maxTried = 16
 // ofHash returns the one message that makes the difference between both sides of a range: a stranger is among the arrivals, one that is
 // missing was made of a record of the edge store, if that still has it.
 func (c *comparison) ofHash(ctx context.Context, kind Kind, r *rangeSums) (id bridge.ID, ok bool, err error) {
-	hash := r.farHash ^ r.MessageHash
+	hash := r.once.hash ^ r.MessageHash
 	try := func(x bridge.ID) {
 		if bridge.MessageHash(x.Key, x.Index) == hash {
 			id, ok = x, true

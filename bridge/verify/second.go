@@ -146,7 +146,7 @@ func (j *Job) ledgerAgain(ctx context.Context) (err error) {
 	return j.sift(func(stream string, of []suspect) (func(*suspect) bool, error) {
 		c := &comparison{Job: j, name: stream}
 		c.findPipes()
-		c.keys = c.load(now)
+		c.keys = c.load(now, nil)
 		return func(s *suspect) bool { return c.clears(s, now.Gaps) }, nil
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -56,7 +55,7 @@ func (a *arrived) id() bridge.ID { return bridge.ID{Key: a.Key, Index: a.index} 
 func (j *Job) stream(ctx context.Context, name string) error {
 	c := &comparison{Job: j, name: name}
 	c.findPipes()
-	c.keys = c.load(j.look)
+	c.keys = c.load(j.look, j.keyRoom[:0])
 	for _, p := range c.pipes {
 		w, r := j.look.Unsettled(j.Remote, j.Pipelines[p.place], name)
 		c.waiting, c.refused = append(c.waiting, w...), append(c.refused, r...)
@@ -75,6 +74,7 @@ func (j *Job) stream(ctx context.Context, name string) error {
 	}
 	c.compareFar()
 	c.compareOrder()
+	j.keyRoom, j.farRoom = c.keys, c.arrived
 	return c.compareRanges(ctx)
 }
 
@@ -97,8 +97,15 @@ func (c *comparison) findPipes() {
 	}
 }
 
-// load returns the keys of all pipelines.
-func (c *comparison) load(l Ledger) (keys []seen) {
+// load returns the keys of all pipelines, in the memory of keys where that is enough.
+func (c *comparison) load(l Ledger, keys []seen) []seen {
+	n := 0 // counted first: memory that grows is there twice
+	for _, p := range c.pipes {
+		for range l.Seen(c.Pipelines[p.place], c.name) {
+			n++
+		}
+	}
+	keys = slices.Grow(keys, n)
 	for _, p := range c.pipes {
 		for k, v := range l.Seen(c.Pipelines[p.place], c.name) {
 			if c.Period.Has(k.Time) {
@@ -115,6 +122,7 @@ func compareKeys(a, b bridge.Key) int {
 }
 
 func (c *comparison) loadArrived(ctx context.Context) error {
+	c.arrived = slices.Grow(c.farRoom[:0], len(c.keys)) // as many messages as records, mostly
 	err := c.Far.Each(ctx, c.name, c.Period, func(a Arrival) {
 		c.coarse = c.coarse || a.Coarse
 		c.arrived = append(c.arrived, arrived{Key: a.Key, index: a.Index, marked: a.Marked, late: a.Late, pos: uint32(len(c.arrived))})
@@ -215,26 +223,17 @@ func (c *comparison) compareEdge(ctx context.Context) error {
 
 // edgeRecord compares one record of the store with the keys of its time.
 func (c *comparison) edgeRecord(t int64, keys []seen) {
-	var have, whole uint64
+	var have uint64
 	for i := range keys {
 		have |= 1 << keys[i].pipe
-		if keys[i].Revision == 0 {
-			whole |= 1 << keys[i].pipe
-		}
 	}
 	for i := range c.pipes {
 		p := &c.pipes[i]
-		r := p.rangeOf(t)
-		switch mine := uint64(1) << p.place; {
-		case have&mine == 0 && r != nil:
+		if r := p.rangeOf(t); r != nil {
 			r.edge++
 			r.edgeHash ^= uint64(t)
-		case have&mine == 0:
+		} else if have&(1<<p.place) == 0 {
 			c.notSeen(t, p)
-		case whole&mine == 0 && r != nil:
-			r.edge++
-			r.edgeHash ^= uint64(t)
-			r.unsure++
 		}
 	}
 }
@@ -303,6 +302,9 @@ func (c *comparison) settle(id bridge.ID, want int, copies []arrived, keys []see
 	row.Messages += int64(want)
 	row.Arrived += int64(len(copies))
 	waiting, refused := takeEqual(&c.waiting, id), takeEqual(&c.refused, id)
+	if r := c.closedAt(id.Time); r != nil {
+		r.has(id, want) // as the ledger has it in its sums
+	}
 	if len(copies) > 0 {
 		late := slices.ContainsFunc(keys, func(k seen) bool { return k.late })
 		copies[0].order = id.Revision == 0 && !late && !copies[0].late
@@ -316,7 +318,7 @@ func (c *comparison) settle(id bridge.ID, want int, copies []arrived, keys []see
 	parked := min(missing-waits, refused)
 	row.Waiting, row.Parked = row.Waiting+int64(waits), row.Parked+int64(parked)
 	for range missing - waits - parked {
-		if c.givenUp(id.Time) {
+		if c.wasGivenUp(id.Time) {
 			row.GivenUp++
 			continue
 		}
@@ -339,10 +341,13 @@ func takeEqual(list *[]bridge.ID, id bridge.ID) (n int) {
 	return n
 }
 
-// givenUp reports whether a message went with a remote that was removed from the configuration for a while.
-func (c *comparison) givenUp(t int64) bool {
+// givenUp is how the ledger calls the loss of what waited for a remote that was removed from the configuration.
+const givenUp = "given up with remote "
+
+// wasGivenUp reports whether a message went with a remote that was removed from the configuration for a while.
+func (c *comparison) wasGivenUp(t int64) bool {
 	return slices.ContainsFunc(c.look.Losses, func(l bridge.Loss) bool {
-		return l.Stream == c.name && l.From <= t && t <= l.To && strings.HasSuffix(l.Reason, " "+c.Remote)
+		return l.Stream == c.name && l.From <= t && t <= l.To && l.Reason == givenUp+c.Remote
 	})
 }
 
@@ -354,9 +359,9 @@ func (c *comparison) unknown(a int, keys []seen) int {
 	c.row(c.name, id.Time).Arrived += int64(n)
 	marked := slices.ContainsFunc(c.arrived[a:a+n], func(x arrived) bool { return x.marked })
 	if r := c.closedAt(id.Time); r != nil && len(keys) == 0 {
-		r.addFar(id)
+		r.has(id, n)
 		if n > 1 {
-			c.suspect(suspect{id: id, kind: Double, copies: n, marked: marked, closed: true})
+			r.doubles = append(r.doubles, suspect{id: id, kind: Double, copies: n, marked: marked, closed: true})
 		}
 		return a + n
 	}

@@ -96,6 +96,8 @@ type Job struct {
 	suspects []suspect
 	names    []string // of the suspects' streams
 	noted    map[string]bool
+	keyRoom  []seen    // memory of the stream before
+	farRoom  []arrived // the same
 	report   *Report
 }
 

@@ -35,7 +35,9 @@ func benchmarkRecord(b *testing.B, qos byte, window int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := New(f, Config{Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String()) }})
+	r := New(f, Config{Dial: func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+	}})
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
