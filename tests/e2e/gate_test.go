@@ -58,13 +58,7 @@ func TestGateWithToken(t *testing.T) {
 func TestGateKilled(t *testing.T) {
 	s := newSite(t, options{})
 	s.sluice.Up()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		for from := 0; from < perEntry; from += 250 {
-			s.write(t, from, from+250)
-		}
-	}()
+	written := s.writeAll(t, 250)
 	for kill := range 5 {
 		s.subscriber.Await(t, eligible*(2*kill+1)/12, 2*time.Minute)
 		s.sluice.Kill()

@@ -73,13 +73,7 @@ func TestRecordKilled(t *testing.T) {
 	r.Start()
 	r.subscribed(t)
 	s.sluice.Up()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		for from := 0; from < perEntry; from += 250 {
-			s.write(t, from, from+250)
-		}
-	}()
+	written := s.writeAll(t, 250)
 	for kill := range kills {
 		r.await(t, all*kill/(kills+2)+1)
 		r.Kill()

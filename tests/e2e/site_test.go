@@ -21,6 +21,7 @@ var entries = []string{"acc-1", "acc-2", "acc-3", "acc-4"}
 
 // site is what every scenario here starts from: an edge store with a replication task, a broker with a subscriber, and a bridge between them.
 type site struct {
+	dir        string // of the bridge
 	store      *real.Store
 	broker     *real.Broker
 	sluice     *real.Sluice
@@ -37,6 +38,7 @@ type options struct {
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
+	remap  bool // only a module without a state: every record is eligible
 }
 
 const config = `
@@ -64,6 +66,10 @@ tolerance = 1.0
 window = "1ms"
 hold = "0s"
 gap = "1s"
+[modules.label-remap]
+path = "{root}/wasm-modules/dist/label-remap.wasm"
+[modules.label-remap.config]
+set = { source = "edge" }
 [pipelines.vibration]
 inputs = ["edge"]
 modules = [MODULES]
@@ -83,12 +89,16 @@ func newSite(t *testing.T, o options) *site {
 	if o.open {
 		modules, s.eligible = "", func(int) bool { return true }
 	}
+	if o.remap {
+		modules, s.eligible = `"label-remap"`, func(int) bool { return true }
+	}
 	s.store = real.StartStore(t, "", o.token)
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
 	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
 		"LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules).Replace(config)
-	s.sluice = real.NewSluice(t, t.TempDir(), text)
+	s.dir = t.TempDir()
+	s.sluice = real.NewSluice(t, s.dir, text)
 	s.store.Bucket(t, "vib", o.bucket)
 	s.store.Replicate(t, "to-gate", fmt.Sprintf(
 		`{"src_bucket":"vib","dst_bucket":"gate","dst_host":%q,"dst_token":"site-token","entries":["acc-*"]}`, s.sluice.Target))
@@ -118,6 +128,18 @@ func (s *site) write(t *testing.T, from, to int) {
 		}
 		s.store.Write(t, "vib", entry, samples)
 	}
+}
+
+// writeAll writes all records, step of every entry at a time, beside what the test does meanwhile. The channel is closed at the end.
+func (s *site) writeAll(t *testing.T, step int) <-chan struct{} {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for from := 0; from < perEntry; from += step {
+			s.write(t, from, from+step)
+		}
+	}()
+	return written
 }
 
 func payload(entry string, i int) []byte { return fmt.Appendf(nil, `{"entry":%q,"seq":%d}`, entry, i) }
