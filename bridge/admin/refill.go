@@ -2,9 +2,7 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -41,25 +39,11 @@ type Refiller interface {
 	Refill(ctx context.Context, r RefillRequest) (RefillAnswer, error)
 }
 
-// refill answers POST /refill, one at a time. A browser cannot be made to send the header by another site's page.
+// refill answers POST /refill.
 func refill(f Refiller) http.Handler {
-	free := make(chan struct{}, 1)
-	free <- struct{}{}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Sluice") != "1" {
-			http.Error(w, "want the header X-Sluice: 1", http.StatusForbidden)
-			return
-		}
-		select {
-		case <-free:
-			defer func() { free <- struct{}{} }()
-		default:
-			http.Error(w, "another refill is under way", http.StatusConflict)
-			return
-		}
+	return alone("refill", func(w http.ResponseWriter, r *http.Request) {
 		var request RefillRequest
-		if err := json.NewDecoder(io.LimitReader(r.Body, maxRefillBody)).Decode(&request); err != nil {
-			http.Error(w, fmt.Sprintf("read the request: %v", err), http.StatusBadRequest)
+		if !readRequest(w, r, maxRefillBody, &request) {
 			return
 		}
 		if n := len(request.IDs); n == 0 || n > MaxRefill {
@@ -68,15 +52,12 @@ func refill(f Refiller) http.Handler {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), refillTime)
 		defer cancel()
-		// An error means that the connection is gone, which the answer will meet again.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(refillTime + writeTimeout))
 		answer, err := f.Refill(ctx, request)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		answer.Refused = append([]Refused{}, answer.Refused...)
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(answer) // an error means that the reader went away
+		writeAnswer(w, answer)
 	})
 }

@@ -145,7 +145,7 @@ func (c *comparison) edgeRange(p *pipe, r *rangeSums) string {
 		ID:  fmt.Sprintf("%d of the records in %s@%d..%d", missing, c.name, r.From, r.To),
 		Why: fmt.Sprintf("the edge store has %d there, the ledger %d; which ones cannot be told any more", r.edge, r.Times)}
 	if t := int64(r.edgeHash ^ r.TimesHash); r.edge-r.Times == 1 && r.From <= t && t <= r.To {
-		f.id.Time, f.ID, f.Unnamed = t, "", false
+		f.id.Time, f.ID, f.Unnamed, f.Closed = t, "", false, true
 		f.Why = "in a closed range: it cannot be taken in any more"
 	}
 	c.find(f)

@@ -26,6 +26,7 @@ type Finding struct {
 	ID       string    `json:"id"`                // the message's; of a hole at the edge side stream@time
 	Unnamed  bool      `json:"unnamed,omitempty"` // ID tells only how many of a closed range
 	Number   int64     `json:"number"`            // more than 1 only of unnamed ones
+	Closed   bool      `json:"closed,omitempty"`  // a hole at the edge side in a closed range: it cannot be taken in any more
 	Time     time.Time `json:"time"`
 	Pipeline string    `json:"pipeline,omitempty"` // of holes
 	Copies   int       `json:"copies,omitempty"`   // of a double: how many there are

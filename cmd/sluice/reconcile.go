@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -43,9 +39,6 @@ func (g *gate) Reconcile(ctx context.Context, q admin.ReconcileRequest) (any, er
 	}
 	return reports, nil
 }
-
-// maxReports bounds what is read from an address that may be anyone's: a line for each of a site's streams.
-const maxReports = 256 << 20
 
 // runReconcile asks a running bridge. Its own part is to say what was found.
 func runReconcile(ctx context.Context, e *environment, args []string) error {
@@ -106,28 +99,8 @@ func moment(name, text string) (int64, error) {
 
 // askReconcile waits for as long as it takes; whoever ends it ends the reconcile.
 func askReconcile(ctx context.Context, base string, q admin.ReconcileRequest) (reports []reduct.Report, err error) {
-	body, err := json.Marshal(q)
-	if err != nil {
-		return nil, fmt.Errorf("encode the request: %w", err)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/reconcile", bytes.NewReader(body))
-	if err != nil {
-		return nil, usageError{err.Error()}
-	}
-	request.Header.Set("X-Sluice", "1")
-	reply, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("ask the bridge at %s, is it running?: %w", base, err)
-	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(reply.Body, 4<<10))
-		return nil, fmt.Errorf("ask the bridge at %s: %s: %s", base, reply.Status, strings.TrimSpace(string(why)))
-	}
-	if err := json.NewDecoder(io.LimitReader(reply.Body, maxReports)).Decode(&reports); err != nil {
-		return nil, fmt.Errorf("read the answer of %s: %w", base, err)
-	}
-	return reports, nil
+	err = ask(ctx, base+"/reconcile", q, &reports)
+	return reports, err
 }
 
 // outcome is what the exit code says: an error before anything missing.

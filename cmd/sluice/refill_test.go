@@ -50,7 +50,7 @@ func TestRefill(t *testing.T) {
 	url := strings.TrimSuffix(g.page(), "/") + "/refill"
 	var answer admin.RefillAnswer
 	wrong := []string{"nonsense", ids[0] + "#7", ids[0] + "0", "gate/nobody@5"}
-	if err := post(t.Context(), url, admin.RefillRequest{Pipeline: "p", Remote: "far", IDs: append(wrong, ids[3], ids[70], ids[3])}, &answer); err != nil {
+	if err := ask(t.Context(), url, admin.RefillRequest{Pipeline: "p", Remote: "far", IDs: append(wrong, ids[3], ids[70], ids[3])}, &answer); err != nil {
 		t.Fatal(err)
 	}
 	if answer.Queued != 2 || len(answer.Refused) != len(wrong) {
@@ -66,7 +66,7 @@ func TestRefill(t *testing.T) {
 		t.Errorf("%v arrived again, want %v", got, want)
 	}
 	for _, q := range []admin.RefillRequest{{Pipeline: "x", Remote: "far", IDs: ids[:1]}, {Pipeline: "p", Remote: "x", IDs: ids[:1]}} {
-		if err := post(t.Context(), url, q, &answer); err == nil || !strings.Contains(err.Error(), "does not exist or does not send") {
+		if err := ask(t.Context(), url, q, &answer); err == nil || !strings.Contains(err.Error(), "does not exist or does not send") {
 			t.Errorf("%+v: got %v, want that it does not exist", q, err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestRefillGone(t *testing.T) {
 	var answer admin.RefillAnswer
 	for { // settled rows are deleted when the ledger finds the time
 		b.drained(g)
-		if err := post(t.Context(), strings.TrimSuffix(g.page(), "/")+"/refill", admin.RefillRequest{Pipeline: "p", Remote: "far", IDs: []string{id}}, &answer); err != nil {
+		if err := ask(t.Context(), strings.TrimSuffix(g.page(), "/")+"/refill", admin.RefillRequest{Pipeline: "p", Remote: "far", IDs: []string{id}}, &answer); err != nil {
 			t.Fatal(err)
 		}
 		if answer.Queued == 0 {

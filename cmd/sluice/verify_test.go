@@ -149,8 +149,8 @@ func TestVerifyCommand(t *testing.T) {
 		{"in order", ids, []string{"--in-order"}, 0, nil},
 		{"no far end", ids, []string{"--far", "kafka:x"}, 2, []string{"want record:FILE"}},
 		{"no such list", ids, []string{"--far", "list:" + filepath.Join(b.dir, "none")}, 1, []string{"no such file"}},
-		{"refill without a bridge", missing, []string{"--refill", "--url", "http://127.0.0.1:1"}, 1, []string{"1 hole in 1 of 2 streams", "ask the running bridge"}},
-		{"refill", missing, []string{"--refill", "--url", strings.TrimSuffix(g.page(), "/")}, 3, []string{"refill: 1 messages queued, 0 not"}},
+		{"refill without a bridge", missing, []string{"--refill", "--url", "http://127.0.0.1:1"}, 1, []string{"1 hole in 1 of 2 streams", "is it running?"}},
+		{"refill", missing, []string{"--refill", "--url", strings.TrimSuffix(g.page(), "/")}, 3, []string{"refill: 1 messages queued, 0 records fetched, 0 not refilled"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, out := verifyList(tt.ids, tt.more...)
