@@ -38,6 +38,7 @@ type options struct {
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
+	rarely bool // reconcile at the start and then once an hour
 	remap  bool // only a module without a state: every record is eligible
 }
 
@@ -55,7 +56,7 @@ token = "site-token"
 url = "STORE"
 token = "TOKEN"
 replication = "to-gate"
-interval = "2s"
+interval = "INTERVAL"
 [modules.stable-speed]
 path = "{root}/wasm-modules/dist/stable-speed.wasm"
 [modules.stable-speed.config]
@@ -92,17 +93,27 @@ func newSite(t *testing.T, o options) *site {
 	if o.remap {
 		modules, s.eligible = `"label-remap"`, func(int) bool { return true }
 	}
+	interval := "2s"
+	if o.rarely {
+		interval = "1h"
+	}
 	s.store = real.StartStore(t, "", o.token)
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
 	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
-		"LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules).Replace(config)
+		"LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules, "INTERVAL", interval).Replace(config)
 	s.dir = t.TempDir()
 	s.sluice = real.NewSluice(t, s.dir, text)
 	s.store.Bucket(t, "vib", o.bucket)
+	s.replicate(t)
+	return s
+}
+
+// replicate makes the replication task. A new one sends what is written from then on.
+func (s *site) replicate(t *testing.T) {
+	t.Helper()
 	s.store.Replicate(t, "to-gate", fmt.Sprintf(
 		`{"src_bucket":"vib","dst_bucket":"gate","dst_host":%q,"dst_token":"site-token","entries":["acc-*"]}`, s.sluice.Target))
-	return s
 }
 
 // running says whether record i was made at production speed. The first record of such a stretch does not pass (the speed has to hold for a

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,8 @@ import (
 type compared struct {
 	verify.Report
 	Refill struct {
-		Queued  int `json:"queued"`
+		Queued  int
+		Fetched int
 		Refused []struct{ ID, Why string }
 	}
 }
@@ -280,6 +282,33 @@ func TestRefill(t *testing.T) {
 			s.wantFindings(t, "", args)
 			s.checkRefilled(t, all, forgotten)
 		})
+	}
+}
+
+// TestRefillEdge: a record that no sender will send any more, in the midst of what was reconciled, is fetched when it is asked for.
+func TestRefillEdge(t *testing.T) {
+	s := newSite(t, options{open: true, rarely: true})
+	r := newRecord(t, s.broker, "site/#")
+	r.Start()
+	r.subscribed(t)
+	s.sluice.Up()
+	s.write(t, 0, 500)
+	s.settled(t, time.Minute, 2000)
+	s.store.Call(t, http.MethodDelete, "/replications/to-gate", "")
+	for _, i := range []int{100, 300} {
+		s.store.Write(t, "vib", "acc-2", []real.Sample{{Time: s.time(i) + 1, ContentType: "text/plain", Payload: []byte("x")}})
+	}
+	s.replicate(t)
+	r.await(t, 2000)
+	args := []string{"--far", "record:" + r.file}
+	holes := []string{fmt.Sprintf("hole at the edge side gate/acc-2@%d", s.time(100)+1), fmt.Sprintf("hole at the edge side gate/acc-2@%d", s.time(300)+1)}
+	found := s.wantFindings(t, "", append(args, "--refill"), holes...)
+	if found.Refill.Fetched != 2 || len(found.Refill.Refused) != 0 {
+		t.Errorf("refill %+v, want 2 fetched", found.Refill)
+	}
+	r.await(t, 2002)
+	if clean := s.wantFindings(t, "", args); clean.Total.Late != 2 {
+		t.Errorf("%d late, want 2", clean.Total.Late)
 	}
 }
 
