@@ -46,7 +46,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// TestManyStreams: a list of something else ends with an error, not with the memory.
+// TestManyStreams: a list of something else ends with an error, not with the memory (rule 19).
 func TestManyStreams(t *testing.T) {
 	far := NewArrivals(testPeriod, all, func(_ context.Context, a *Arrivals) error {
 		for n := range maxStreams + 1 {

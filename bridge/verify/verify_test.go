@@ -29,7 +29,7 @@ func found(r *Report) (all []string) {
 
 func name(id bridge.ID) string { return string(id.Append(nil, "b/e")) }
 
-// TestPlanted plants one difference of each kind, and one of each that is none.
+// TestPlanted plants one difference of each kind, and one of each that is none (rule 20).
 func TestPlanted(t *testing.T) {
 	dropped := bridge.Verdict{Kind: bridge.Dropped, Module: 1}
 	tests := []struct {

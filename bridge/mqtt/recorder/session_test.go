@@ -144,7 +144,7 @@ func wantRecorded(t *testing.T, path string, want ...string) {
 	}
 }
 
-// TestAcknowledged: what is acknowledged is in the file, and a PUBREL is there before its PUBCOMP.
+// TestAcknowledged: what is acknowledged is in the file (rule 1, on the other side), and a PUBREL is there before its PUBCOMP.
 func TestAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record")
 	b, stop := attach(t, path)
