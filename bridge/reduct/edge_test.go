@@ -153,9 +153,18 @@ func (e *edge) query(w http.ResponseWriter, req *http.Request, entry string) {
 		w.WriteHeader(404)
 		return
 	}
+	stop := q.End
+	if stop == 0 && len(rs) > 0 {
+		stop = uint64(rs[len(rs)-1].time) + 1
+	}
+	if uint64(q.Start) > stop {
+		w.Header().Set("x-reduct-error", "Start time must be before stop time")
+		w.WriteHeader(422)
+		return
+	}
 	var left []stored
 	for _, r := range rs {
-		if r.time >= q.Start && (q.Stop == 0 || r.time < q.Stop) && (q.When == nil || r.labels["pass"] == "true") {
+		if r.time >= q.Start && uint64(r.time) < stop && (q.When == nil || r.labels["pass"] == "true") {
 			left = append(left, r)
 		}
 	}

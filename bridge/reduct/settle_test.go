@@ -282,3 +282,15 @@ func TestHoldForeign(t *testing.T) {
 		t.Errorf("records: got %v, want [7]", got)
 	}
 }
+
+// The batch's last record is not in the store any more, nor anything behind it: the store is asked all the same, and refuses no query for that.
+func TestHoldBehindTheEnd(t *testing.T) {
+	s, r := primed(t, nil)
+	r.edge.fill("e", 11, 30)
+	raw := r.edge.post("e", upTo(21, 30)...)
+	r.edge.mu.Lock()
+	r.edge.entries["e"] = r.edge.entries["e"][:25]
+	r.edge.mu.Unlock()
+	want(t, s.send(raw), 200)
+	wantTimes(t, r.intake, "dst/e", upTo(1, 30))
+}

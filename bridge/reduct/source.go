@@ -136,11 +136,12 @@ func (s *source) oldest(ctx context.Context, bucket, entry string) (int64, error
 	return math.MaxInt64, nil
 }
 
-// query asks for the records of one entry from start to before stop; stop 0 is the end.
+// query asks for the records of one entry from start to before stop; stop 0 is the end of time.
 type query struct {
 	Type  string          `json:"query_type"`
 	Start int64           `json:"start,omitempty"`
-	Stop  int64           `json:"stop,omitempty"`
+	Stop  int64           `json:"-"`
+	End   uint64          `json:"stop"` // made of Stop by open
 	When  json.RawMessage `json:"when,omitempty"`
 	Head  bool            `json:"only_metadata,omitempty"`
 	TTL   int             `json:"ttl,omitempty"` // seconds that the server keeps a query nobody reads on; 0 = its default, 60
@@ -163,6 +164,9 @@ type cursor struct {
 // open starts a query. An entry that is not there has no records.
 func (s *source) open(ctx context.Context, bucket, entry string, q query) (*cursor, error) {
 	q.Type = "QUERY"
+	if q.End = uint64(q.Stop); q.Stop == 0 {
+		q.End = 1 << 63 // without an end the store takes its latest record for it, and refuses a query that begins behind that
+	}
 	path := "/b/" + url.PathEscape(bucket) + "/" + escapeEntry(entry)
 	var answer struct{ ID uint64 }
 	err := s.json(ctx, http.MethodPost, path+"/q", q, &answer)
