@@ -67,7 +67,7 @@ func (r *Reconciler) Finds() Finds {
 type Report struct {
 	Input string `json:"input"`
 	Summary
-	Streams []StreamReport `json:"streams"` // by name
+	Streams []StreamReport `json:"streams"` // by name, those of which something was found
 }
 
 // StreamReport is the part of one stream.
@@ -127,7 +127,9 @@ func (x *round) report(err error) Report {
 	x.guard.Lock()
 	defer x.guard.Unlock()
 	for _, f := range x.found {
-		r.Streams = append(r.Streams, *f)
+		if f.Counts != (Counts{}) {
+			r.Streams = append(r.Streams, *f)
+		}
 	}
 	slices.SortFunc(r.Streams, func(a, b StreamReport) int { return cmp.Compare(a.Stream, b.Stream) })
 	return r

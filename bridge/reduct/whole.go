@@ -69,6 +69,9 @@ func (x *round) compare(ctx context.Context, entry string, in hold.Range) error 
 	known := rangesOf(x.mind.Marks.Closed(stream))
 	in = known.widen(in)
 	e := errandOf(entry, stream, hold.Range{From: max(in.From, facts.Since), To: min(in.To, facts.Newest)})
+	if e.from > e.upTo {
+		return nil // all of it is newer than what was seen
+	}
 	locked, err := x.walk(ctx, e, known.add)
 	if err == nil {
 		err = x.judge(ctx, e, known)
@@ -125,12 +128,14 @@ func (x *round) judge(ctx context.Context, e errand, known *ranges) error {
 			wrong = append(wrong, c)
 		}
 	}
-	oldest := known.first // the list does not show attachments: what was before the first one may have been evicted
-	if len(wrong) > 0 && !isMeta(e.entry) {
-		var err error
-		if oldest, err = x.source.oldest(ctx, x.task.srcBucket, e.entry); err != nil {
+	// A range begins with a record that was taken. Where the store begins behind that, or lists that it does, it has evicted some of the range.
+	oldest := known.first
+	if len(wrong) > 0 && !isMeta(e.entry) { // attachments are not in the list
+		listed, err := x.source.oldest(ctx, x.task.srcBucket, e.entry)
+		if err != nil {
 			return err
 		}
+		oldest = max(oldest, listed)
 	}
 	for _, c := range wrong {
 		if c.From < oldest {

@@ -44,6 +44,7 @@ func TestWhole(t *testing.T) {
 			Counts{Compared: 400, Missing: 4, Fetched: 4, Late: 4}},
 		{"a range", Want{Whole: true, From: 6, To: 149}, map[string][]int64{"dst/a": {6}}, Counts{Compared: 288, Missing: 1, Fetched: 1, Late: 1}},
 		{"none", Want{Whole: true, Stream: "x"}, nil, Counts{}},
+		{"behind the end", Want{Whole: true, From: 201}, nil, Counts{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, noOverlap)
