@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -385,26 +386,33 @@ func BenchmarkRealSettle(b *testing.B) {
 	<-done
 }
 
-// A pass over an entry that was seen already: heads only.
+// A pass over entries that were seen already, heads only, and over some that were not; with the pace of the default and without.
 func BenchmarkRealPass(b *testing.B) {
 	s := startStore(b)
 	r := newReal(b, s, nil)
 	s.replicate("127.0.0.1:1", nil)
-	s.write("e", 1, 20000)
-	for _, fetch := range []bool{true, false} {
-		name := "compare"
-		if fetch {
-			name = "fetch"
-		}
-		b.Run(name, func(b *testing.B) {
+	for _, entry := range []string{"a", "b", "c", "d"} {
+		s.write(entry, 1, 5000)
+	}
+	for _, c := range []struct {
+		name           string
+		fetch          bool
+		rate, parallel int
+	}{
+		{"compare/one", false, 0, 1}, {"compare/two", false, 0, 2}, {"compare/four", false, 0, 4}, {"compare/two/20000", false, 20_000, 2},
+		{"fetch/one", true, 0, 1}, {"fetch/two", true, 0, 2}, {"fetch/two/20000", true, 20_000, 2},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			cfg := r.cfg
+			cfg.Source.Rate, cfg.Source.Parallel = c.rate, c.parallel
 			for b.Loop() {
-				all := &everything{unseen: fetch}
-				rec := NewReconciler(r.cfg, Mind{Name: "edge", Intake: all, Gaps: r.gaps, Marks: &marks{intake: r.intake}, Log: slog.New(slog.DiscardHandler)})
+				all := &everything{unseen: c.fetch}
+				rec := NewReconciler(cfg, Mind{Name: "edge", Intake: all, Gaps: r.gaps, Marks: &marks{intake: r.intake}, Log: slog.New(slog.DiscardHandler)})
 				if err := rec.Pass(b.Context()); err != nil {
 					b.Fatal(err)
 				}
-				if fetch && all.n != 20000 {
-					b.Fatalf("fetched %d records, want 20000", all.n)
+				if got := all.n.Load(); c.fetch && got != 20000 {
+					b.Fatalf("fetched %d records, want 20000", got)
 				}
 				rec.source.close()
 			}
@@ -417,7 +425,7 @@ func BenchmarkRealPass(b *testing.B) {
 type everything struct {
 	drain
 	unseen bool
-	n      int
+	n      atomic.Int64
 }
 
 func (e *everything) Unseen(_ context.Context, _ string, _ []int64, unseen []bool) error {
@@ -428,7 +436,7 @@ func (e *everything) Unseen(_ context.Context, _ string, _ []int64, unseen []boo
 }
 
 func (e *everything) Deliver(_ context.Context, b *bridge.Batch) error {
-	e.n += len(b.Records)
+	e.n.Add(int64(len(b.Records)))
 	return nil
 }
 

@@ -198,7 +198,7 @@ func (s *site) evicted(t *testing.T, records int) map[string]bool {
 // named checks that every evicted record lies in a range that the bridge's status names, and returns how many ranges there are.
 func (s *site) named(t *testing.T, evicted map[string]bool) int {
 	t.Helper()
-	gaps := s.status(t).Inputs[0].Gaps
+	lost := s.status(t).Ledger.Lost.First
 	var unnamed []string
 	for id := range evicted {
 		stream, text, _ := strings.Cut(id, "@")
@@ -206,15 +206,15 @@ func (s *site) named(t *testing.T, evicted map[string]bool) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.ContainsFunc(gaps, func(g admin.Gap) bool {
-			return g.Stream == stream && g.From.UnixMicro() <= at && at <= g.To.UnixMicro() && strings.Contains(g.Reason, "evicted")
+		if !slices.ContainsFunc(lost, func(l admin.Loss) bool {
+			return l.Stream == stream && l.From.UnixMicro() <= at && at <= l.To.UnixMicro() && strings.Contains(l.Reason, "evicted")
 		}) {
 			unnamed = append(unnamed, id)
 		}
 	}
 	if slices.Sort(unnamed); len(unnamed) > 0 {
 		t.Errorf("%d of %d evicted records, %s to %s, lie in none of the %d ranges that the bridge names: %v",
-			len(unnamed), len(evicted), unnamed[0], unnamed[len(unnamed)-1], len(gaps), gaps)
+			len(unnamed), len(evicted), unnamed[0], unnamed[len(unnamed)-1], len(lost), lost)
 	}
-	return len(gaps)
+	return len(lost)
 }

@@ -35,6 +35,7 @@ type options struct {
 	token  string // API token of the store
 	bucket string // settings of the source bucket, JSON
 	ledger string // lines of [ledger]
+	source string // lines of [inputs.replication.edge.source]
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
@@ -57,6 +58,7 @@ url = "STORE"
 token = "TOKEN"
 replication = "to-gate"
 interval = "INTERVAL"
+SOURCE
 [modules.stable-speed]
 path = "{root}/wasm-modules/dist/stable-speed.wasm"
 [modules.stable-speed.config]
@@ -101,7 +103,7 @@ func newSite(t *testing.T, o options) *site {
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
 	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
-		"LEDGER", o.ledger, "REMOTE", o.remote, "MODULES", modules, "INTERVAL", interval).Replace(config)
+		"LEDGER", o.ledger, "SOURCE", o.source, "REMOTE", o.remote, "MODULES", modules, "INTERVAL", interval).Replace(config)
 	s.dir = t.TempDir()
 	s.sluice = real.NewSluice(t, s.dir, text)
 	s.store.Bucket(t, "vib", o.bucket)
