@@ -124,6 +124,20 @@ func TestPaceEndsForSenders(t *testing.T) {
 	wantTimes(t, r.intake, "dst/e", upTo(1, 500))
 }
 
+// What a sender waits for has no pace at all.
+func TestSettleHasNoPace(t *testing.T) {
+	r := newRig(t, func(cfg *Config) { cfg.Source.Rate = 100 })
+	r.edge.fill("e", 1, 500)
+	r.settlers(t)
+	r.clock.after = func(time.Duration) <-chan time.Time { return nil } // would wait for ever
+	err := r.Settle(t.Context(), Waiting{Stream: "dst/e", Accepted: time.Now(), Batch: hold.Batch{Times: upTo(401, 500)}})
+	if err != nil {
+		t.Fatalf("settle: got %v, want nil", err)
+	}
+	r.Release("dst/e")
+	wantTimes(t, r.intake, "dst/e", upTo(1, 400))
+}
+
 // A wait for the pace ends with its context, and the share is given back.
 func TestPaceCancelled(t *testing.T) {
 	r := newRig(t, func(cfg *Config) { cfg.Source.Rate = 1000 })
