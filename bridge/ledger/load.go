@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -65,6 +66,9 @@ func (l *Log) loadMeta() error {
 			}
 			if name == "restored" {
 				l.epoch.restored = v
+			}
+			if mine, ok := strings.CutPrefix(name, notePrefix); ok {
+				l.notes[mine] = v
 			}
 		case int64:
 			if name == "epoch" {

@@ -64,6 +64,7 @@ type Log struct {
 	lastGap    int64
 	reconciled map[string]int64
 	givenUp    map[string]int64 // by name of a remote
+	notes      map[string]string
 	lastError  error
 	diskFull   bool // the ballast is in use
 	epoch      epoch
@@ -122,7 +123,7 @@ func newLog(dir string, cfg Config, limits limits) *Log {
 		cfg: cfg, dir: dir, limits: limits,
 		waiting: make(chan struct{}, 1), fresh: make(chan struct{}), gone: newGone(),
 		streams: make(map[streamKey]*stream), outboxes: make(map[uint32]*Outbox), byName: make(map[string]*Outbox),
-		givenUp: make(map[string]int64),
+		givenUp: make(map[string]int64), notes: make(map[string]string),
 		ballast: ballast{path: filepath.Join(dir, "ballast"), size: limits.ballast},
 	}
 }
