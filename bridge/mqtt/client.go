@@ -34,10 +34,12 @@ type client struct {
 	denied time.Duration // shortest wait after a refusal of the client itself
 	erase  chan struct{} // has a value: end the session for good
 	wiped  bool          // of run: the last connection ended the broker's session, the next one makes ours
+	life   *life         // of run; nil: sessions are trusted unasked
 
 	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
 	awaited  atomic.Int64 // of inflight: the broker's turn, not ours
 	acks     atomic.Int64 // read so far
+	before   int64        // of run: acks when this connection began
 
 	mu     sync.Mutex
 	status Connection
@@ -149,13 +151,23 @@ func (c *client) serve(ctx context.Context, l *link, clean bool) error {
 	if clean && !fresh {
 		return c.wipe(ctx, l)
 	}
-	client, ca, err := c.connect(ctx, l, &manager{c: c, fresh: fresh})
+	m := &manager{c: c, fresh: fresh}
+	client, ca, err := c.connect(ctx, l, m)
 	if err != nil {
 		return err
 	}
+	c.before = c.acks.Load()
 	c.log.Info("connected to broker", "client", c.name, "session_present", ca.SessionPresent)
+	if c.life == nil || c.life.trust(ctx, ca.SessionPresent) {
+		c.events.add(m.accepted)
+	} else {
+		c.events.add(event{kind: outlived, conn: c.id})
+	}
 	err = c.watch(ctx, client, l)
 	<-client.Done()
+	if c.life != nil {
+		c.life.ended(c.acks.Load() - c.before)
+	}
 	return errors.Join(err, c.why(l))
 }
 
@@ -218,7 +230,12 @@ func (c *client) wipe(ctx context.Context, l *link) error {
 
 // watch waits for the end of a connection, or brings it about.
 func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error {
-	var tick <-chan time.Time
+	var tick, beat <-chan time.Time
+	if c.life != nil {
+		t := time.NewTicker(beatEvery)
+		defer t.Stop()
+		beat = t.C
+	}
 	if c.c.Watchdog > 0 {
 		t := time.NewTicker(max(time.Duration(c.c.Watchdog)/2, time.Millisecond))
 		defer t.Stop()
@@ -234,6 +251,8 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 			never := uint32(0)
 			bye := &paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}
 			return errors.Join(errErased, client.Disconnect(bye)) // whether it arrives or not, nobody needs the session
+		case <-beat:
+			c.heartbeat(l)
 		case <-tick:
 			if s.tick(c.awaited.Load(), c.acks.Load()+l.moved.Load()) {
 				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v",

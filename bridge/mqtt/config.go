@@ -29,17 +29,18 @@ type Config struct {
 	ServerName string `toml:"server_name"` // expected in the broker's certificate; empty = the host of broker
 	Insecure   bool   `toml:"insecure"`    // true: the broker's certificate is not checked
 
-	Tenant      string          `toml:"tenant"`      // {tenant} of topic
-	Topic       string          `toml:"topic"`       // {bucket} {entry} {label:NAME} {tenant}; a module's topic comes after it
-	QoS         int             `toml:"qos"`         // 0: delivered = written; 1: PUBACK; 2: PUBCOMP, exactly once while the session lives
-	Retain      bool            `toml:"retain"`      // RETAIN flag of every message
-	Expiry      bridge.Duration `toml:"expiry"`      // message expiry interval; 0s = none
-	Connections int             `toml:"connections"` // clients that lanes are spread over; each may have the broker's Receive Maximum in flight
-	Window      int             `toml:"window"`      // most unacknowledged messages a connection, where the broker would allow more
-	MaxPacket   bridge.Size     `toml:"max_packet"`  // largest PUBLISH; 0B = what the broker says. A larger message is parked
-	IDIn        string          `toml:"id_in"`       // user-property (sluice-id, sluice-time) or none
-	LabelsIn    string          `toml:"labels_in"`   // user-property (each under its name) or none
-	OnError     string          `toml:"on_error"`    // park, or hold: a refused message is tried again before its lane goes on; strict only
+	Tenant      string          `toml:"tenant"`       // {tenant} of topic
+	Topic       string          `toml:"topic"`        // {bucket} {entry} {label:NAME} {tenant}; a module's topic comes after it
+	QoS         int             `toml:"qos"`          // 0: delivered = written; 1: PUBACK; 2: PUBCOMP, exactly once while the session lives
+	Retain      bool            `toml:"retain"`       // RETAIN flag of every message
+	Expiry      bridge.Duration `toml:"expiry"`       // message expiry interval; 0s = none
+	Connections int             `toml:"connections"`  // clients that lanes are spread over; each may have the broker's Receive Maximum in flight
+	Window      int             `toml:"window"`       // most unacknowledged messages a connection, where the broker would allow more
+	MaxPacket   bridge.Size     `toml:"max_packet"`   // largest PUBLISH; 0B = what the broker says. A larger message is parked
+	IDIn        string          `toml:"id_in"`        // user-property (sluice-id, sluice-time) or none
+	LabelsIn    string          `toml:"labels_in"`    // user-property (each under its name) or none
+	CheckBroker bool            `toml:"check_broker"` // QoS 2: a session that its broker may have brought back from an old copy is not trusted; see life.go
+	OnError     string          `toml:"on_error"`     // park, or hold: a refused message is tried again before its lane goes on; strict only
 
 	KeepAlive  bridge.Duration `toml:"keep_alive"`  // of the connection, whole seconds; the broker may set another
 	Watchdog   bridge.Duration `toml:"watchdog"`    // messages in flight and no acknowledgement for so long: connect anew; 0s = never
@@ -52,7 +53,7 @@ type Config struct {
 // Default returns the values of keys that are not given.
 func Default() Config {
 	return Config{
-		Profile: "generic", QoS: 1, Connections: 1, Window: 1024, IDIn: "user-property", LabelsIn: "user-property", OnError: "park",
+		Profile: "generic", QoS: 1, Connections: 1, Window: 1024, IDIn: "user-property", LabelsIn: "user-property", OnError: "park", CheckBroker: true,
 		KeepAlive: bridge.Duration(30 * time.Second), Watchdog: bridge.Duration(time.Minute), Connect: bridge.Duration(10 * time.Second),
 		BackoffMin: bridge.Duration(200 * time.Millisecond), BackoffMax: bridge.Duration(5 * time.Second),
 		Linger: bridge.Duration(5 * time.Second),

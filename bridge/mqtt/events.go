@@ -29,6 +29,7 @@ const (
 	acked
 	lost
 	takenOver
+	outlived   // the session is older than its broker and not whole
 	burstEnded // of no connection: see burst
 )
 

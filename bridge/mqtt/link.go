@@ -36,7 +36,8 @@ type link struct {
 
 	moved atomic.Int64 // whole chunks that the writer has written; a PINGREQ is none
 
-	packet sync.Mutex // held while a packet is written: paho writes one in pieces (sync.Locker)
+	packet  sync.Mutex // held while a packet is written: paho writes one in pieces (sync.Locker)
+	packets int64      // PUBLISH and PUBREL so far, each of which is acknowledged once; guarded by packet
 
 	mu      sync.Mutex
 	out     []byte   // to be written
@@ -84,8 +85,12 @@ func (l *link) fill(add func(dst []byte) (out []byte, id uint16, more bool)) {
 			break
 		}
 		var id uint16
+		before := len(l.out)
 		if l.out, id, more = add(l.out); id != 0 {
 			l.ids = append(l.ids, id)
+		}
+		if len(l.out) > before {
+			l.packets++
 		}
 	}
 	if !l.writeNow() {

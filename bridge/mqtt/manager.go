@@ -15,9 +15,10 @@ import (
 // manager is the session state of a paho.Client, kept elsewhere: the Machine decides what is sent again, once the ledger has noted what
 // CONNACK said. So nothing is sent from within these calls, and none of paho's own stores is used (DESIGN.md says why).
 type manager struct {
-	c      *client
-	wiping bool // the connection is only there to end the broker's session
-	fresh  bool // the broker's session was ended: one that is present is somebody else's
+	c        *client
+	wiping   bool  // the connection is only there to end the broker's session
+	fresh    bool  // the broker's session was ended: one that is present is somebody else's
+	accepted event // what CONNACK said, where nothing is wrong with it
 }
 
 var _ pahosession.SessionManager = (*manager)(nil)
@@ -54,7 +55,7 @@ func (m *manager) ConAckReceived(_ io.Writer, _ *packets.Connect, ca *packets.Co
 	c.mu.Lock()
 	c.status.Connected, c.status.Since, c.status.ReceiveMaximum = true, time.Now(), e.most
 	c.mu.Unlock()
-	c.events.add(e)
+	m.accepted = e
 	return nil
 }
 

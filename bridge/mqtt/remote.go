@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Lanes   map[string]bridge.Lane // by pipeline; one that is missing is strict by stream
 	Epoch   string                 // identity of the data directory: another than last time means that the ledger is not the one that claimed
+	Notes   Notes                  // what is known of brokers outlives the process; may be nil
 	Metrics *bridge.Metrics        // may be nil
 	Log     *slog.Logger           // nil: none
 }
@@ -101,6 +102,7 @@ func New(name string, c Config, o Options) (*Remote, error) {
 	}
 	for _, k := range r.clients {
 		k.events, k.log = r.events, o.Log
+		k.watchBroker(o.Notes)
 	}
 	r.all = r.clients
 	r.metrics = newCounters(name, o.Metrics)
@@ -195,6 +197,7 @@ func (r *Remote) makeEnds() {
 		} else {
 			r.ends[id] = &end{client: newClient(&r.c, id, first.broker, first.tls)}
 			r.ends[id].events, r.ends[id].log = r.events, r.o.Log
+			r.ends[id].watchBroker(r.o.Notes)
 		}
 		r.all = append(r.all, r.ends[id].client)
 	}
@@ -298,6 +301,8 @@ func (r *Remote) happened(e *event) {
 		r.burstOver()
 	case takenOver:
 		r.o.Log.Error("another client has connected with our client id: messages in flight are sent again, marked", "client", x.name)
+		r.m.Distrust(e.conn)
+	case outlived:
 		r.m.Distrust(e.conn)
 	case lost:
 		for _, f := range r.m.Frames() {

@@ -19,7 +19,7 @@ import (
 func testConfig(address string) Config {
 	c := Default()
 	c.Broker, c.ClientID, c.Topic = "mqtt://"+address, "press-7", "factory/{entry}"
-	c.QoS = 2
+	c.QoS, c.CheckBroker = 2, false // else each connect is two
 	c.BackoffMin, c.BackoffMax = bridge.Duration(time.Millisecond), bridge.Duration(20*time.Millisecond)
 	c.Linger = bridge.Duration(2 * time.Second)
 	return c

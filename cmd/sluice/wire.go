@@ -200,7 +200,7 @@ func (g *gate) openRemotes(f *file) error {
 		if err != nil {
 			return err
 		}
-		r, err := mqtt.New(name, c, mqtt.Options{Lanes: lanes, Epoch: g.store.Identity(), Metrics: &g.metrics, Log: g.log})
+		r, err := mqtt.New(name, c, mqtt.Options{Lanes: lanes, Epoch: g.store.Identity(), Notes: g.store, Metrics: &g.metrics, Log: g.log})
 		if err != nil {
 			return problem(g.path, "remotes.mqtt."+name, err)
 		}
