@@ -243,6 +243,8 @@ func nullServe(conn net.Conn) {
 			out = append(out, 0x70, 2, body[0], body[1])
 		case packets.Pingreq:
 			out = append(out, 0xd0, 0)
+		case packets.Disconnect:
+			return
 		}
 		if _, err := r.Discard(int(size)); err != nil {
 			return
