@@ -27,6 +27,8 @@ type Progress struct {
 	Room bool // more rows may be taken
 	Idle bool // nothing is open that could still be answered; a stopping pump may end
 	Lazy bool // what Step would return is not waited for by anything that could be sent: it may gather for a few milliseconds
+
+	Again time.Duration // Turn has something to do after so long, even if nothing happens; 0: it has not
 }
 
 // Pump carries what was appended to one remote: rows → Step → Commit → send (rules 8 to 16). It knows nothing of the far end's
@@ -61,7 +63,7 @@ func (p *Pump) Run(ctx context.Context) error {
 	rows, lost := p.read(reading, &parts)
 	steps, done := p.commit(committed, &parts)
 	defer close(steps)
-	var late, due <-chan time.Time
+	var late, due, again <-chan time.Time
 	gathered := false
 	committing, stop := false, ctx.Done()
 	for {
@@ -87,6 +89,9 @@ func (p *Pump) Run(ctx context.Context) error {
 		if !at.Room || stop == nil {
 			in = nil
 		}
+		if again = nil; at.Again > 0 && stop != nil {
+			again = time.After(at.Again)
+		}
 		select {
 		case row := <-in:
 			err = p.take(row, rows)
@@ -98,6 +103,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		case err = <-lost:
 			lost = nil
 		case <-p.Wake:
+		case <-again:
 		case <-due:
 			gathered = true
 		case <-stop:

@@ -237,3 +237,44 @@ func TestPumpGathers(t *testing.T) {
 		})
 	}
 }
+
+// metered is a sender that may send one message a second, and says so. Its acknowledgements come with wake.
+type metered struct {
+	echo
+	start time.Time
+	turns int
+}
+
+func (m *metered) Turn(stopping bool) (bridge.Progress, error) {
+	m.turns++
+	m.window = m.open
+	due := time.Duration(len(m.sent)+1) * time.Second
+	at, err := m.echo.Turn(stopping)
+	if since := time.Since(m.start); since >= due {
+		m.window++
+	} else if len(m.queue) > 0 {
+		at.Again = due - since
+	}
+	return at, err
+}
+
+// TestPumpComesBack: a sender that may not send yet is asked again when it said, not before, and a stop does not wait for it.
+func TestPumpComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bridgetest.NewLedger(t, "far")
+		fill(t, l, 100)
+		s := &metered{start: time.Now()}
+		if err := run(t, &bridge.Pump{Outbox: l.Outbox("far"), Sender: s, Linger: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.sent) < 59 || len(s.sent) > 60 {
+			t.Errorf("sent %d messages in a minute, want one a second", len(s.sent))
+		}
+		if s.turns > 400 {
+			t.Errorf("%d turns for %d messages", s.turns, len(s.sent))
+		}
+		if took := time.Since(s.start); took > time.Minute {
+			t.Errorf("the stop took %v", took-time.Minute)
+		}
+	})
+}

@@ -48,6 +48,8 @@ type Config struct {
 	BackoffMin bridge.Duration `toml:"backoff_min"` // first wait before connecting again, and before a held message is tried again
 	BackoffMax bridge.Duration `toml:"backoff_max"` // longest; where the broker refused the client itself it is 30s at least
 	Linger     bridge.Duration `toml:"linger"`      // how long a shutdown waits for open acknowledgements
+
+	Drain bridge.Drain `toml:"drain"` // how fast what waits is sent
 }
 
 // Default returns the values of keys that are not given.
@@ -93,6 +95,7 @@ func (c *Config) Validate() error {
 	errs = append(errs, c.validateTLS()...)
 	errs = append(errs, c.validateMessages()...)
 	errs = append(errs, c.validateTimes()...)
+	errs = append(errs, c.Drain.Validate("drain."))
 	return errors.Join(errs...)
 }
 

@@ -60,6 +60,8 @@ func TestConfigValidate(t *testing.T) {
 		{"labels_in: ", func(c *Config) { c.LabelsIn = "payload" }},
 		{"on_error: ", func(c *Config) { c.OnError = "drop" }},
 		{"keep_alive: ", func(c *Config) { c.KeepAlive = 0 }},
+		{"drain.max_records_per_s: -1", func(c *Config) { c.Drain.MaxRecordsPerS = -1 }},
+		{"drain.ramp_up: ", func(c *Config) { c.Drain.RampUp = 1 }},
 		{"backoff_max: ", func(c *Config) { c.BackoffMax = 1 }},
 	} {
 		c := testConfig("localhost:1883")

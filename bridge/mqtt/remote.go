@@ -31,7 +31,8 @@ type Remote struct {
 	encode  *encoder
 	clients []*client // as configured
 	metrics counters
-	quiet   time.Duration // how long a connection must live before a suspected message is sent on it
+	limiter *bridge.Limiter // of Run's goroutine; nil: nothing is limited
+	quiet   time.Duration   // how long a connection must live before a suspected message is sent on it
 
 	// Of Run's goroutine.
 	m       *session.Machine
@@ -50,7 +51,8 @@ type Remote struct {
 	held   int
 	full   bool // no room for rows
 	parked int
-	why    string // the last one was parked
+	why    string         // the last one was parked
+	limit  bridge.Limiter // as of the last turn
 }
 
 // end is the pump's side of a client.
@@ -97,6 +99,9 @@ func New(name string, c Config, o Options) (*Remote, error) {
 	o.Log = o.Log.With("remote", name)
 	r := &Remote{name: name, c: c, o: o, encode: e, events: newEvents(), fired: make(chan struct{}, 1), quiet: time.Second}
 	r.burst.length = 10 * time.Second
+	if c.Drain.Limits() || c.Drain.Jitter > 0 {
+		r.limiter = bridge.NewLimiter(c.Drain)
+	}
 	for id := range c.Connections {
 		r.clients = append(r.clients, newClient(&r.c, uint16(id), b, t))
 	}
@@ -113,10 +118,6 @@ func New(name string, c Config, o Options) (*Remote, error) {
 func (r *Remote) far() string {
 	return r.clients[0].broker.address + " " + r.c.ClientID + " qos" + strconv.Itoa(r.c.QoS) + " " + r.o.Epoch
 }
-
-// claimsAhead is how many claims are made beyond what may be in flight: what a connection sends while one commit takes place on a slow disk
-// (100,000 messages/s, 10 ms). After a crash as many messages more are resent as if they had been sent before.
-const claimsAhead = 1024
 
 // Run sends what the outbox has until ctx ends; then it waits up to Linger for open acknowledgements and returns nil. It is called once.
 func (r *Remote) Run(ctx context.Context, o bridge.Outbox) error {
@@ -165,9 +166,9 @@ func (r *Remote) restore(ctx context.Context, o bridge.Outbox) error {
 	if err := r.rows.restore(ctx, open.Claims); err != nil {
 		return err
 	}
-	r.m = session.New(session.Config{
-		QoS: byte(r.c.QoS), Connections: r.c.Connections, Window: r.c.Window, Ahead: claimsAhead, Hold: r.c.OnError == "hold", Clean: other,
-	})
+	c := session.Config{QoS: byte(r.c.QoS), Connections: r.c.Connections, Window: r.c.Window, Hold: r.c.OnError == "hold", Clean: other}
+	r.drain(&c)
+	r.m = session.New(c)
 	err = r.m.Restore(open, func(ref bridge.Ref) (session.Lane, error) {
 		x, message, err := r.rows.find(ref)
 		if err != nil {
@@ -267,6 +268,9 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	if stopping {
 		r.m.Stop()
 	}
+	if r.limiter != nil {
+		r.limiter.At(time.Now())
+	}
 	list := r.events.take()
 	for i := range list {
 		r.happened(&list[i])
@@ -279,7 +283,7 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	r.mu.Lock()
 	r.held, r.full = r.m.Held(), !room
 	r.mu.Unlock()
-	return bridge.Progress{Room: room, Idle: r.m.Idle(), Lazy: r.m.Lazy()}, nil
+	return bridge.Progress{Room: room, Idle: r.m.Idle(), Lazy: r.m.Lazy(), Again: r.wait()}, nil
 }
 
 func (r *Remote) happened(e *event) {
@@ -325,6 +329,7 @@ func (r *Remote) accepted(x *end, e event) {
 		return
 	}
 	x.size = e.size
+	r.cameBack()
 	r.m.Accepted(e.conn, e.present, e.most)
 }
 

@@ -178,6 +178,82 @@ func checkProperties(t *testing.T, p packets.Packet, qos int) {
 	}
 }
 
+// handPump drives a remote as its pump does, by hand, and plays its client.
+type handPump struct {
+	t     *testing.T
+	r     *Remote
+	o     bridge.Outbox
+	after uint64
+}
+
+func newHandPump(t *testing.T, c Config, o bridge.Outbox) *handPump {
+	t.Helper()
+	r, err := New("far", c, pipelined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.restore(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	return &handPump{t: t, r: r, o: o}
+}
+
+// take gives the remote the rows that are there.
+func (s *handPump) take() {
+	s.t.Helper()
+	rows, err := s.o.Next(s.t.Context(), s.after, 100)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, row := range rows {
+		if err := s.r.Take(row); err != nil {
+			s.t.Fatal(err)
+		}
+		s.after = row.Number
+	}
+}
+
+// ready is a new network connection. What it sends is in the link, CONNECT in the channel.
+func (s *handPump) ready() (*link, <-chan bool) {
+	near, far := net.Pipe()
+	s.t.Cleanup(func() { near.Close(); far.Close() })
+	l, connect := newLink(near, func(session.Packet) {}, func() {}), make(chan bool, 1)
+	s.r.events.add(event{kind: ready, link: l, connect: connect})
+	return l, connect
+}
+
+// connect is a network connection whose CONNECT is accepted.
+func (s *handPump) connect() *link {
+	s.t.Helper()
+	l, connect := s.ready()
+	s.turn()
+	<-connect
+	s.r.events.add(event{kind: accepted, most: 10})
+	s.turn()
+	return l
+}
+
+// turn goes on until nothing is left to commit.
+func (s *handPump) turn() bridge.Progress {
+	s.t.Helper()
+	for {
+		at, err := s.r.Turn(false)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		step := s.r.Step()
+		if step == nil {
+			return at
+		}
+		if err := s.o.Commit(s.t.Context(), step); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := s.r.Done(); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
 // TestTurnAcrossConnections has one turn find an acknowledgement, the end of its connection and the next connection: what the acknowledgement lets
 // go is of the old one, and nothing goes out on the new one before CONNECT (rule 13).
 func TestTurnAcrossConnections(t *testing.T) {
@@ -185,63 +261,18 @@ func TestTurnAcrossConnections(t *testing.T) {
 	appendRows(t, l, 0, 1, 5, "bucket/a")
 	c := testConfig("127.0.0.1:1")
 	c.QoS, c.Window = 1, 1
-	r, err := New("far", c, pipelined)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := l.Outbox("far")
-	if err := r.restore(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := o.Next(t.Context(), 0, 10)
-	if err != nil || len(rows) != 1 {
-		t.Fatalf("%d rows, %v", len(rows), err)
-	}
-	if err := r.Take(rows[0]); err != nil {
-		t.Fatal(err)
-	}
-	connection := func() (*link, chan bool) {
-		near, far := net.Pipe()
-		t.Cleanup(func() { near.Close(); far.Close() })
-		return newLink(near, func(session.Packet) {}, func() {}), make(chan bool, 1)
-	}
-	first, connect := connection()
-	r.events.add(event{kind: ready, link: first, connect: connect})
-	turn(t, r, o)
-	<-connect
-	r.events.add(event{kind: accepted, most: 10})
-	turn(t, r, o)
-	if len(first.out) == 0 {
+	s := newHandPump(t, c, l.Outbox("far"))
+	s.take()
+	if first := s.connect(); len(first.out) == 0 {
 		t.Fatal("nothing was sent on the first connection")
 	}
-	second, connect := connection()
-	r.events.add(event{kind: acked, packet: session.Packet{Kind: session.Puback, ID: 1}})
-	r.events.add(event{kind: lost})
-	r.events.add(event{kind: ready, link: second, connect: connect})
-	if _, err := r.Turn(false); err != nil {
+	s.r.events.add(event{kind: acked, packet: session.Packet{Kind: session.Puback, ID: 1}})
+	s.r.events.add(event{kind: lost})
+	second, _ := s.ready()
+	if _, err := s.r.Turn(false); err != nil {
 		t.Fatal(err)
 	}
 	if len(second.out) > 0 {
 		t.Errorf("the new connection got % x before CONNECT", second.out)
-	}
-}
-
-// turn does what a pump does until nothing is left to commit.
-func turn(t *testing.T, r *Remote, o bridge.Outbox) {
-	t.Helper()
-	for {
-		if _, err := r.Turn(false); err != nil {
-			t.Fatal(err)
-		}
-		s := r.Step()
-		if s == nil {
-			return
-		}
-		if err := o.Commit(t.Context(), s); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Done(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

@@ -25,6 +25,7 @@ type row struct {
 	pipeline string
 	appended int64 // microseconds
 	size     int
+	count    int  // messages
 	left     int  // messages that are neither delivered nor parked
 	taken    bool // came through Take, or never will
 	messages []bridge.Message
@@ -42,7 +43,7 @@ func (r *rows) add(b *bridge.Row, take bool) *row {
 	}
 	x := r.byNo[b.Number]
 	if x == nil {
-		x = &row{number: b.Number, stream: b.Stream, pipeline: b.Pipeline, appended: b.Appended, size: b.Bytes, left: b.Count}
+		x = &row{number: b.Number, stream: b.Stream, pipeline: b.Pipeline, appended: b.Appended, size: b.Bytes, count: b.Count, left: b.Count}
 		for i := range b.Count {
 			if b.Settled.Has(i) {
 				x.left--
@@ -95,6 +96,15 @@ func (r *rows) find(ref bridge.Ref) (*row, *bridge.Message, error) {
 		return nil, nil, fmt.Errorf("message %d of row %d, which has %d: %w", ref.Index, ref.Row, len(x.messages), bridge.ErrCorrupt)
 	}
 	return x, &x.messages[ref.Index], nil
+}
+
+// cost is a message's part of its row as stored. What it takes itself is not known before the row is loaded, and the row as a whole is right.
+func (r *rows) cost(ref bridge.Ref) int {
+	x := r.byNo[ref.Row]
+	if x == nil {
+		return 0
+	}
+	return x.size / max(1, x.count)
 }
 
 func (r *rows) load(x *row) error {

@@ -17,6 +17,7 @@ type Status struct {
 	Full        bool   // no room for more: what lanes wait with fills the queue
 	Parked      int    // messages set aside since the start
 	LastParked  string // why the last one was
+	Drain       string // what the configured limit does at the moment, for people; empty where nobody waits for it
 	Bound       string // what the broker allows, for people; empty before the first CONNACK
 }
 
@@ -25,6 +26,9 @@ func (s *Status) Note() string {
 	var notes []string
 	if s.Bound != "" {
 		notes = append(notes, s.Bound)
+	}
+	if s.Drain != "" {
+		notes = append(notes, s.Drain)
 	}
 	if s.Held > 0 {
 		notes = append(notes, fmt.Sprintf("%d lanes wait with a message that was refused", s.Held))
@@ -89,6 +93,9 @@ func (r *Remote) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Status{Held: r.held, Full: r.full, Parked: r.parked, LastParked: r.why}
+	if r.limiter != nil {
+		s.Drain = r.limit.Note(time.Now())
+	}
 	allowed := 0
 	for _, c := range r.all {
 		c.mu.Lock()

@@ -69,7 +69,7 @@ func fileOptions() config.Options {
 		Defaults: []any{reduct.Default, defaultRemote, host.Default, defaultPipeline},
 		Later: []string{
 			"inputs.mqtt", "inputs.mqtt-listener", "inputs.kafka", "inputs.reduct", "remotes.reduct", "remotes.kafka", "remotes.influx",
-			"pipelines.*.when", "remotes.mqtt.*.drain",
+			"pipelines.*.when",
 		},
 	}
 }

@@ -113,3 +113,72 @@ func (c *conn) nothingToKeep() bool {
 	}
 	return c.tried
 }
+
+// claim adds to s what may go now or soon: the heads of free lanes.
+func (m *Machine) claim(s *bridge.Step) {
+	n := m.c.Connections
+	for i := range n {
+		if c := m.conns[(m.turn+i)%n]; c != nil {
+			m.claimOn(c, s)
+		}
+	}
+	m.turn = (m.turn + 1) % n
+}
+
+func (m *Machine) claimOn(c *conn, s *bridge.Step) {
+	for c.state == online && m.room(c, s) > 0 && m.mayClaim() {
+		l := c.ready.pop()
+		if l == nil {
+			return
+		}
+		l.queued = false
+		for n := min(quantum, m.room(c, s)); n > 0 && l.claimable() && m.mayClaim(); n-- {
+			ref, mark, spans := l.pop()
+			m.grow(l, -spans)
+			k := c.add()
+			k.Ref, k.lane, k.mark = ref, l, mark
+			c.open++
+			l.here++
+			m.took(ref)
+			s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: c.id, Number: c.next - 1, Marked: mark != Unmarked})
+		}
+		m.enqueue(l)
+		m.forget(l)
+	}
+}
+
+// quantum is how many messages of one lane are claimed before the next lane has its turn.
+const quantum = 32
+
+// room returns how many claims may be made on c in this step: the Receive Maximum and what is claimed ahead of it, the step's size and, for
+// rule 11, number to be claimed − lowest not durably ended < N. What is claimed ahead is sent as soon as the window has room, without waiting for
+// a commit; the price is paid after a crash or a lost session, when messages that never went out are resent as if they had.
+func (m *Machine) room(c *conn, s *bridge.Step) int {
+	return min(c.window+m.c.Ahead-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
+}
+
+func (m *Machine) mayClaim() bool { return m.c.Limit == nil || m.c.Limit.Open() }
+
+func (m *Machine) took(ref bridge.Ref) {
+	if m.c.Limit != nil {
+		m.c.Limit.Take(ref)
+	}
+}
+
+// wants reports whether c has something to claim, and room for it.
+func (m *Machine) wants(c *conn) bool {
+	return c.state == online && !c.ready.empty() && c.open < c.window+m.c.Ahead
+}
+
+// Waits reports whether more would be claimed if Limit were open.
+func (m *Machine) Waits() bool {
+	if m.stopped || m.mayClaim() {
+		return false
+	}
+	for _, c := range m.conns {
+		if c != nil && m.wants(c) {
+			return true
+		}
+	}
+	return false
+}

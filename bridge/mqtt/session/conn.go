@@ -278,6 +278,7 @@ func (m *Machine) publish(c *conn, k *claim) {
 	})
 	if k.has(sent) {
 		k.flags |= resent
+		m.took(k.Ref)
 	}
 	k.flags |= sent
 }

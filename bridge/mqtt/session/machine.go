@@ -2,21 +2,30 @@ package session
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
 
 // Config of a Machine. The zero value of a field is what its comment says.
 type Config struct {
-	QoS         byte // 2, else what is sent again is always a possible duplicate
-	Connections int  // clients that may claim; 0 = 1
-	IDs         int  // number of packet identifiers; 0 = 65,535. Simulations use few.
-	Window      int  // at most this many unacknowledged a connection, whatever its Receive Maximum; 0 = no limit of ours
-	Queue       int  // spans (messages of one row and lane that follow each other) that are queued before Room is false, see there; 0 = 65,536
-	Claims      int  // at most this many claims in a Step; 0 = 4,096
-	Ahead       int  // claims a connection may have beyond its window, so that no send waits for a commit; 0 = none
-	Hold        bool // a message that is refused for good is tried again like one refused for now; strict lanes only
-	Clean       bool // the far end is not the one that the restored claims belong to: no session of it can be ours
+	QoS         byte  // 2, else what is sent again is always a possible duplicate
+	Connections int   // clients that may claim; 0 = 1
+	IDs         int   // number of packet identifiers; 0 = 65,535. Simulations use few.
+	Window      int   // at most this many unacknowledged a connection, whatever its Receive Maximum; 0 = no limit of ours
+	Queue       int   // spans (messages of one row and lane that follow each other) that are queued before Room is false, see there; 0 = 65,536
+	Claims      int   // at most this many claims in a Step; 0 = 4,096
+	Ahead       int   // claims a connection may have beyond its window, so that no send waits for a commit; 0 = none
+	Hold        bool  // a message that is refused for good is tried again like one refused for now; strict lanes only
+	Clean       bool  // the far end is not the one that the restored claims belong to: no session of it can be ours
+	Limit       Limit // bounds how fast new claims are made; nil = nothing does
+}
+
+// Limit bounds how fast messages are claimed. What is sent again at a resume is not asked for, since it is half done at the broker, but it
+// counts: new messages wait until it is paid for.
+type Limit interface {
+	Open() bool          // one more message may be claimed
+	Take(ref bridge.Ref) // one was, or goes out once more
 }
 
 func (c Config) withDefaults() Config {
@@ -247,6 +256,16 @@ func (m *Machine) Retry() {
 	m.held = m.held[:0]
 }
 
+// Up reports whether there is a connection that the broker has accepted.
+func (m *Machine) Up() bool {
+	return slices.ContainsFunc(m.conns, func(c *conn) bool { return c != nil && c.state >= settling })
+}
+
+// Behind reports whether there is something to send: queued, or open.
+func (m *Machine) Behind() bool {
+	return m.spans > 0 || slices.ContainsFunc(m.conns, func(c *conn) bool { return c != nil && c.open > 0 })
+}
+
 // Held returns how many lanes wait for Retry.
 func (m *Machine) Held() int { return len(m.held) }
 
@@ -302,7 +321,7 @@ func (m *Machine) Lazy() bool {
 		if c.next-c.base > c.ids/2 || c.removed { // identifiers are needed (rule 11), or the end is
 			return false
 		}
-		if c.ready.empty() || c.open >= c.window+m.c.Ahead {
+		if !m.wants(c) || !m.mayClaim() {
 			continue
 		}
 		if c.next-c.touched <= uint64(m.c.Ahead/2) {
