@@ -14,7 +14,7 @@ type Metrics struct {
 	RecordsFiltered   Counters // by pipeline: dropped or absorbed by a module
 	RecordsParked     Counters // by pipeline or remote
 	MessagesDelivered Counters // by remote
-	PossibleDuplicate Counters // by remote: sent again without knowing whether it had arrived
+	PossibleDuplicate Counters // by "remote/cause": sent again without knowing whether it had arrived
 	BatchResponses    Counters // by HTTP status
 	Pubacks           Counters // by MQTT reason code, hex
 	ModuleTraps       Counters // by module

@@ -39,7 +39,9 @@ func counted() *bridge.Metrics {
 	m.RecordsParked.At("vibration").Add(3)
 	m.RecordsParked.At("hono").Add(4)
 	m.MessagesDelivered.At("hono").Add(15)
-	m.PossibleDuplicate.At("hono").Add(1)
+	m.PossibleDuplicate.At("hono/session-lost").Add(1)
+	m.PossibleDuplicate.At("hono/sent-before").Add(2)
+	m.PossibleDuplicate.At("other/sent-before").Add(4)
 	m.BatchResponses.At("200").Add(8)
 	m.Pubacks.At("0x00").Add(9)
 	m.ModuleTraps.At("stable").Add(1)
@@ -71,7 +73,8 @@ func TestMetrics(t *testing.T) {
 		`sluice_records_parked_total{pipeline="vibration",remote=""} 3`,
 		`sluice_records_parked_total{pipeline="",remote="hono"} 4`,
 		`sluice_records_delivered_total{remote="hono"} 15`,
-		`sluice_possible_duplicate_total{remote="hono"} 1`,
+		`sluice_possible_duplicates_total{reason="session-lost",remote="hono"} 1`,
+		`sluice_possible_duplicates_total{reason="sent-before",remote="hono"} 2`,
 		`sluice_batch_responses_total{status="200"} 8`,
 		`sluice_backlog_records{remote="hono"} 5`,
 		`sluice_backlog_bytes{remote="hono"} 6`,
@@ -162,7 +165,7 @@ func TestStatus(t *testing.T) {
 	if p := got.Pipelines[0]; p.Received != 20 || p.Duplicates != 1 || p.Filtered != 2 || p.Parked != 3 {
 		t.Errorf("pipeline: got %+v", p)
 	}
-	if r := got.Remotes[0]; r.Delivered != 15 || r.PossibleDuplicates != 1 || r.Parked != 4 || r.Backlog.Records != 5 {
+	if r := got.Remotes[0]; r.Delivered != 15 || r.PossibleDuplicates != 3 || r.Doubles["session-lost"] != 1 || len(r.Doubles) != 2 || r.Parked != 4 || r.Backlog.Records != 5 {
 		t.Errorf("remote: got %+v", r)
 	}
 	if m := got.Modules[0]; m.Fuel != 1000 || m.Traps != 1 || m.Calls.P99Seconds != 0.0002 || m.Calls.MeanSeconds != 0.0001 ||

@@ -73,8 +73,6 @@ func (c collector) pipelines(e emitter, s Status) {
 func (c collector) remotes(e emitter, s Status) {
 	for _, r := range s.Remotes {
 		e.counter("records_delivered_total", "Messages that the far end has acknowledged.", r.Delivered, "remote", r.Name)
-		e.counter("possible_duplicate_total", "Messages sent again without knowing whether they had arrived.", r.PossibleDuplicates,
-			"remote", r.Name)
 		e.parked(r.Parked, "", r.Name)
 		e.counter("given_up_total", "Messages dropped with a remote that the configuration no longer has.", r.GivenUp, "remote", r.Name)
 		e.gauge("backlog_records", "Messages that wait to be delivered.", float64(r.Backlog.Records), "remote", r.Name)
@@ -84,6 +82,11 @@ func (c collector) remotes(e emitter, s Status) {
 		e.gauge("remote_connected", "Connections that are up.", float64(r.Connected), "remote", r.Name)
 		e.gauge("remote_connections", "Connections that are wanted.", float64(r.Connections), "remote", r.Name)
 	}
+	c.metrics.PossibleDuplicate.Each(func(value string, n int64) {
+		name, cause, _ := strings.Cut(value, "/")
+		e.counter("possible_duplicates_total", "Messages sent again without knowing whether they had arrived, by cause.", n,
+			"remote", name, "reason", cause)
+	})
 	c.metrics.Pubacks.Each(func(reason string, n int64) {
 		e.counter("puback_total", "Acknowledgements by MQTT reason code.", n, "reason", reason)
 	})

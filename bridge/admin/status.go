@@ -144,18 +144,19 @@ type Tally struct {
 
 // Remote is where messages go.
 type Remote struct {
-	Name               string  `json:"name"`
-	Kind               string  `json:"kind"`
-	Connected          int     `json:"connected"` // of Connections
-	Connections        int     `json:"connections"`
-	InFlight           int64   `json:"in_flight"`
-	Backlog            Backlog `json:"backlog"`
-	Delivered          int64   `json:"delivered"`           // (counted)
-	PossibleDuplicates int64   `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
-	Parked             int64   `json:"parked"`              // (counted) refused by the far end
-	GivenUp            int64   `json:"given_up"`            // messages dropped because no pipeline named the remote any more
-	LastError          string  `json:"last_error,omitempty"`
-	Note               string  `json:"note,omitempty"` // for people: what bounds its speed, what it waits for
+	Name               string           `json:"name"`
+	Kind               string           `json:"kind"`
+	Connected          int              `json:"connected"` // of Connections
+	Connections        int              `json:"connections"`
+	InFlight           int64            `json:"in_flight"`
+	Backlog            Backlog          `json:"backlog"`
+	Delivered          int64            `json:"delivered"`           // (counted)
+	PossibleDuplicates int64            `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived
+	Doubles            map[string]int64 `json:"doubles"`             // (counted) the same by cause
+	Parked             int64            `json:"parked"`              // (counted) refused by the far end
+	GivenUp            int64            `json:"given_up"`            // messages dropped because no pipeline named the remote any more
+	LastError          string           `json:"last_error,omitempty"`
+	Note               string           `json:"note,omitempty"` // for people: what bounds its speed, what it waits for
 }
 
 // Backlog is what waits for a remote.
@@ -187,24 +188,25 @@ func (s *Status) count(m *bridge.Metrics, now time.Time) {
 		x := &s.Modules[i]
 		x.Calls = latency(m.ModuleCall.At(x.Name))
 		x.Fuel, x.Traps = m.ModuleFuel.At(x.Name).Load(), m.ModuleTraps.At(x.Name).Load()
-		x.Drops = drops(m, x.Name)
+		x.Drops, _ = parts(&m.ModuleDrops, x.Name)
 	}
 	for i := range s.Remotes {
 		r := &s.Remotes[i]
-		r.Delivered, r.PossibleDuplicates = m.MessagesDelivered.At(r.Name).Load(), m.PossibleDuplicate.At(r.Name).Load()
-		r.Parked = m.RecordsParked.At(r.Name).Load()
+		r.Delivered, r.Parked = m.MessagesDelivered.At(r.Name).Load(), m.RecordsParked.At(r.Name).Load()
+		r.Doubles, r.PossibleDuplicates = parts(&m.PossibleDuplicate, r.Name)
 	}
 }
 
-// drops collects what a module dropped, by reason.
-func drops(m *bridge.Metrics, module string) map[string]int64 {
-	by := make(map[string]int64)
-	m.ModuleDrops.Each(func(value string, n int64) {
-		if name, reason, _ := strings.Cut(value, "/"); name == module && n > 0 {
+// parts collects what is counted by "name/reason", for one name.
+func parts(c *bridge.Counters, of string) (by map[string]int64, sum int64) {
+	by = make(map[string]int64)
+	c.Each(func(value string, n int64) {
+		if name, reason, _ := strings.Cut(value, "/"); name == of && n > 0 {
 			by[reason] = n
+			sum += n
 		}
 	})
-	return by
+	return by, sum
 }
 
 // listAll makes empty lists of missing ones: readers of the JSON get [] and not null.

@@ -35,18 +35,38 @@ const (
 	nameMark = "possible-duplicate"
 )
 
-// marks are the values of possible-duplicate.
-var marks = [...]string{
-	session.SessionLost: "session-lost", session.SentBefore: "sent-before", session.SessionLost | session.SentBefore: "session-lost",
+// causes are the values of possible-duplicate, and what doubles are counted by. A message that has several has the first.
+var causes = [...]struct {
+	mark session.Mark
+	name string
+}{
+	{session.OtherFarEnd, "far-changed"}, {session.Unanswered, "connack-lost"}, {session.SessionLost, "session-lost"}, {session.SentBefore, "sent-before"},
 }
 
-// Refilled is the possible-duplicate of a message that goes out again, out of order, because it was found missing at the far end; another
-// cause, which came later, says more.
+// Refilled is the cause of a message that goes out again, out of order, because it was found missing at the far end. Another cause, which
+// came later, says more.
 const Refilled = "refilled"
+
+// cause says why a message may be there already, "" where it cannot.
+func cause(f *session.Frame, m *bridge.Message) string {
+	if f.Mark != session.Unmarked {
+		for i := range causes {
+			if f.Mark&causes[i].mark != 0 {
+				return causes[i].name
+			}
+		}
+	}
+	if m.Flags&bridge.Replayed != 0 {
+		return Refilled
+	}
+	return ""
+}
 
 // markSize is kept free in every message, so that one which was sent can always be sent again with its mark, which may also make both
 // lengths a byte longer.
-const markSize = 1 + 2 + len(nameMark) + 2 + len("session-lost") + 2
+const markSize = 1 + 2 + len(nameMark) + 2 + maxCause + 2
+
+const maxCause = len("session-lost") // no cause is longer
 
 // encoder writes packets. It has one user.
 type encoder struct {
@@ -116,9 +136,9 @@ func (e *encoder) publish(dst []byte, f *session.Frame, stream string, m *bridge
 	if e.qos > 0 {
 		remaining += 2
 	}
-	size, reserve := 1+sizeOfLength(remaining)+remaining, 0
-	if f.Mark == session.Unmarked {
-		reserve = markSize
+	size, reserve := 1+sizeOfLength(remaining)+remaining, markSize
+	if mark := cause(f, m); mark != "" {
+		reserve = maxCause - len(mark)
 	}
 	if remaining+reserve > maxRemaining || most > 0 && size+reserve > most {
 		if most == 0 {
@@ -237,19 +257,11 @@ func (e *encoder) makeProps(f *session.Frame, stream string, m *bridge.Message) 
 			return err
 		}
 	}
-	if mark := markOf(f, m); mark != "" {
+	if mark := cause(f, m); mark != "" {
 		e.props = appendString(append(e.props, propUser), nameMark)
 		e.props = appendString(e.props, mark)
 	}
 	return nil
-}
-
-// markOf is why a message may be at the far end already; empty: it is not.
-func markOf(f *session.Frame, m *bridge.Message) string {
-	if f.Mark == session.Unmarked && m.Flags&bridge.Replayed != 0 {
-		return Refilled
-	}
-	return marks[f.Mark]
 }
 
 func (e *encoder) makeID(stream string, m *bridge.Message) error {

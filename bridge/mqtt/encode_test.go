@@ -118,6 +118,19 @@ func TestEncodeSize(t *testing.T) {
 	}
 }
 
+// TestCause: of several causes the one that explains most is told, and none is longer than what is kept free for it.
+func TestCause(t *testing.T) {
+	for mark, want := range map[session.Mark]string{
+		session.Unmarked: "", session.SessionLost: "session-lost", session.SentBefore: "sent-before",
+		session.SessionLost | session.SentBefore: "session-lost", session.SessionLost | session.Unanswered | session.SentBefore: "connack-lost",
+		session.OtherFarEnd | session.SessionLost: "far-changed",
+	} {
+		if got := cause(&session.Frame{Mark: mark}, &bridge.Message{}); got != want || len(got) > maxCause {
+			t.Errorf("mark %d: got %q, want %q", mark, got, want)
+		}
+	}
+}
+
 func TestEncodeTopicFollowsRow(t *testing.T) {
 	c := testConfig("localhost:1883")
 	e, err := newEncoder(&c)
@@ -228,9 +241,14 @@ func TestEncodeRefilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := testMessage()
+	raw, err := e.publish(nil, &session.Frame{ID: 1}, "b/e", &m, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := len(raw) + markSize // what could be sent at first can be sent with any mark
 	m.Flags = bridge.Replayed | bridge.Late
 	for mark, want := range map[session.Mark]string{session.Unmarked: "refilled", session.SessionLost: "session-lost", session.SentBefore: "sent-before"} {
-		raw, err := e.publish(nil, &session.Frame{ID: 1, Mark: mark}, "b/e", &m, 0)
+		raw, err := e.publish(nil, &session.Frame{ID: 1, Mark: mark}, "b/e", &m, most)
 		if err != nil {
 			t.Fatal(err)
 		}

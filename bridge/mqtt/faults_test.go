@@ -104,7 +104,7 @@ func TestSessionLost(t *testing.T) {
 	if n, doubles := checkGot(t, b.hook.all()); n != 100 || marked != 7 || doubles > 0 {
 		t.Errorf("got %d messages, %d marked, %d twice; want 100, 7, 0", n, marked, doubles)
 	}
-	if n := metrics.PossibleDuplicate.At("far").Load(); n != 7 {
+	if n := metrics.PossibleDuplicate.At("far/session-lost").Load(); n != 7 {
 		t.Errorf("counted %d possible duplicates, want 7", n)
 	}
 }
@@ -383,7 +383,9 @@ func TestOtherBroker(t *testing.T) {
 	}
 	h.set(func() { h.refuse = nil })
 	c.Broker = "tcp://" + second.address
-	_, stop = startRemote(t, c, pipelined, l.Outbox("far"))
+	o := pipelined
+	o.Metrics = new(bridge.Metrics)
+	_, stop = startRemote(t, c, o, l.Outbox("far"))
 	h.wait(t, "30 messages", distinct(30))
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -397,6 +399,9 @@ func TestOtherBroker(t *testing.T) {
 	// After a restart nobody knows which of the open claims were sent: those that were only claimed ahead are marked too.
 	if n, doubles := checkGot(t, h.all()); n != 30 || marked != 20 || doubles != 0 {
 		t.Errorf("got %d messages, %d marked, %d doubles; want 30, 20, 0", n, marked, doubles)
+	}
+	if n := o.Metrics.PossibleDuplicate.At("far/far-changed").Load(); n != 20 {
+		t.Errorf("counted %d because the far end changed, want 20", n)
 	}
 }
 

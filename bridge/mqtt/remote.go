@@ -413,8 +413,8 @@ func (r *Remote) frame(dst []byte, e *end, f *session.Frame) (out []byte, id uin
 		r.refuse = append(r.refuse, refused{f.Conn, f.Number, bad.Error()})
 		return dst, 0, nil
 	}
-	if f.Mark != session.Unmarked {
-		r.metrics.marked()
+	if why := cause(f, message); why != "" {
+		r.metrics.marked(why)
 	}
 	if r.c.QoS == 0 {
 		id = f.ID

@@ -64,7 +64,7 @@ func TestStaleSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	doubles, unmarked := heard.doubles()
-	again := m.PossibleDuplicate.At("far").Load()
+	again := m.PossibleDuplicate.At("far/session-lost").Load()
 	t.Logf("%d messages, %d went out again, marked, %d arrived twice", total, again, doubles)
 	if again == 0 {
 		t.Error("the old session was not seen")

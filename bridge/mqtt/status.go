@@ -114,18 +114,20 @@ func (r *Remote) Status() Status {
 
 // counters are the remote's own of bridge.Metrics; all nil without them.
 type counters struct {
-	m          *bridge.Metrics
-	name       string
-	delivered  *atomic.Int64
-	parked     *atomic.Int64
-	duplicates *atomic.Int64
-	codes      [256]*atomic.Int64
+	m         *bridge.Metrics
+	name      string
+	delivered *atomic.Int64
+	parked    *atomic.Int64
+	codes     [256]*atomic.Int64
 }
 
 func newCounters(name string, m *bridge.Metrics) counters {
 	c := counters{m: m, name: name}
 	if m != nil {
-		c.delivered, c.parked, c.duplicates = m.MessagesDelivered.At(name), m.RecordsParked.At(name), m.PossibleDuplicate.At(name)
+		c.delivered, c.parked = m.MessagesDelivered.At(name), m.RecordsParked.At(name)
+		for i := range causes { // a counter that is missing until the first double cannot be watched
+			m.PossibleDuplicate.At(name + "/" + causes[i].name)
+		}
 	}
 	return c
 }
@@ -155,8 +157,8 @@ func (c *counters) acked(code byte) {
 	c.codes[code].Add(1)
 }
 
-func (c *counters) marked() {
+func (c *counters) marked(cause string) {
 	if c.m != nil {
-		c.duplicates.Add(1)
+		c.m.PossibleDuplicate.At(c.name + "/" + cause).Add(1)
 	}
 }

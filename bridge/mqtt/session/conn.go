@@ -24,6 +24,7 @@ type conn struct {
 	unsure     bool // of the CONNECT under way: an earlier one was unanswered, the session may have been lost unseen
 	strikes    int  // network connections in a row that the broker ended on what was sent, without an acknowledgement
 	clean      bool // whatever session the broker has is not ours: the next CONNECT starts a clean one
+	unseen     bool // the session under way was present; where it is taken for lost all the same, that is because of an unanswered CONNECT
 	noteOpen   bool // a note about this connection is on its way to be durable
 
 	// Of the network connection.
@@ -102,6 +103,7 @@ func (m *Machine) Accepted(id uint16, present bool, receiveMaximum int) {
 	if c.strikes >= suspectAfter {
 		c.window = 1
 	}
+	c.unseen = present && !c.clean
 	c.clean = false
 	if c.base == c.next && !c.tried {
 		c.unanswered = false
@@ -221,6 +223,9 @@ func (c *conn) forgetSession() {
 			k.rels = 0
 			if k.has(sent) {
 				k.mark |= SessionLost
+				if c.unseen {
+					k.mark |= Unanswered
+				}
 			}
 		}
 	}

@@ -58,13 +58,15 @@ const (
 	Erase        // DISCONNECT with session expiry 0, then end the network connection
 )
 
-// Mark says why a PUBLISH may be a duplicate.
+// Mark says why a PUBLISH may be a duplicate; there may be several reasons.
 type Mark uint8
 
 const (
 	Unmarked    Mark = 0
 	SessionLost Mark = 1 // sent before in a session that is gone
 	SentBefore  Mark = 2 // sent before, and QoS 0 and 1 have no way to tell whether it arrived
+	OtherFarEnd Mark = 4 // sent before to another far end, or by another ledger
+	Unanswered  Mark = 8 // sent before in a session that may have been lost unseen: an answer to CONNECT never came
 )
 
 // Frame is something to send. Number is the claim's send number.
@@ -134,6 +136,9 @@ func (m *Machine) Restore(r bridge.Restored, lane func(bridge.Ref) (Lane, error)
 		c := m.restoreConn(k.Conn)
 		if err := c.restore(k, m.lane(l), m.c.QoS); err != nil {
 			return err
+		}
+		if k.Marked && m.c.Clean {
+			c.at(k.Number).mark |= OtherFarEnd
 		}
 		m.count(c.at(k.Number).lane, c, 1)
 		m.restored[k.Ref] = struct{}{}

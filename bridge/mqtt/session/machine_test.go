@@ -65,6 +65,12 @@ func (s *script) frames() string {
 		if f.Mark != 0 {
 			w += " marked"
 		}
+		if f.Mark&session.Unanswered != 0 {
+			w += " unanswered"
+		}
+		if f.Mark&session.OtherFarEnd != 0 {
+			w += " elsewhere"
+		}
 		words = append(words, w)
 	}
 	return strings.Join(words, ", ")
@@ -149,7 +155,7 @@ func TestResume(t *testing.T) {
 		{"kept", false, true, "kept", "PUBREL 2, PUBLISH 3 dup, PUBLISH 4 dup marked"},
 		{"lost", false, false, "lost", "PUBLISH 2 dup marked, PUBLISH 3 dup marked, PUBLISH 4 dup marked"},
 		{"present, but an earlier CONNECT has no answer", true, true, "lost",
-			"PUBLISH 2 dup marked, PUBLISH 3 dup marked, PUBLISH 4 dup marked"},
+			"PUBLISH 2 dup marked unanswered, PUBLISH 3 dup marked unanswered, PUBLISH 4 dup marked unanswered"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if open.Trying = nil; tt.trying {
@@ -345,7 +351,7 @@ func TestRemoved(t *testing.T) {
 // TestOtherFarEnd: no session of another broker is ours, whatever it says.
 func TestOtherFarEnd(t *testing.T) {
 	open := bridge.Restored{
-		Next: map[uint16]uint64{0: 1}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}}, Received: true}},
+		Next: map[uint16]uint64{0: 1}, Claims: []bridge.OpenClaim{{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}, Marked: true}}}, // as the outbox makes them
 	}
 	s := newScript(t, session.Config{QoS: 2, Clean: true}, open)
 	s.m.Ready(0)
@@ -353,7 +359,7 @@ func TestOtherFarEnd(t *testing.T) {
 	s.want("connect", s.frames(), "CONNECT clean")
 	s.m.Accepted(0, true, 10)
 	s.want("noted", s.commit(), "lost")
-	s.want("again", s.frames(), "PUBLISH 1 dup marked")
+	s.want("again", s.frames(), "PUBLISH 1 dup marked elsewhere")
 }
 
 // TestHeld: a message that is refused for now waits at the head of its lane until Retry (rule 16).
