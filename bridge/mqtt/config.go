@@ -37,7 +37,7 @@ type Config struct {
 	Connections int             `toml:"connections"`  // clients that lanes are spread over; each may have the broker's Receive Maximum in flight
 	Window      int             `toml:"window"`       // most unacknowledged messages a connection, where the broker would allow more
 	MaxPacket   bridge.Size     `toml:"max_packet"`   // largest PUBLISH; 0B = what the broker says. A larger message is parked
-	IDIn        string          `toml:"id_in"`        // user-property (sluice-id, sluice-time) or none
+	IDIn        string          `toml:"id_in"`        // user-property (sluice-id, sluice-time, sluice-late) or none
 	LabelsIn    string          `toml:"labels_in"`    // user-property (each under its name) or none
 	CheckBroker bool            `toml:"check_broker"` // QoS 2: a session that its broker may have brought back from an old copy is not trusted; see life.go
 	OnError     string          `toml:"on_error"`     // park, or hold: a refused message is tried again before its lane goes on; strict only

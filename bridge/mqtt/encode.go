@@ -32,6 +32,7 @@ const (
 
 	nameID   = "sluice-id"
 	nameTime = "sluice-time"
+	nameLate = "sluice-late" // "true" on messages that come after a newer one of their stream
 	nameMark = "possible-duplicate"
 )
 
@@ -274,6 +275,10 @@ func (e *encoder) makeID(stream string, m *bridge.Message) error {
 	e.scratch = strconv.AppendInt(e.scratch[:0], m.Time, 10)
 	e.props = appendString(append(e.props, propUser), nameTime)
 	e.props = appendString(e.props, e.scratch)
+	if m.Flags&bridge.Late != 0 {
+		e.props = appendString(append(e.props, propUser), nameLate)
+		e.props = appendString(e.props, "true")
+	}
 	return nil
 }
 

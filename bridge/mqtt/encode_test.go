@@ -30,6 +30,8 @@ func decode(t *testing.T, raw []byte) *packets.Publish {
 	return p.Content.(*packets.Publish)
 }
 
+const lateRow = 7 // whose messages are late
+
 func TestEncode(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -47,6 +49,10 @@ func TestEncode(t *testing.T) {
 			packets.Publish{QoS: 1, PacketID: 1, Topic: "f/a/b"}, "possible-duplicate=sent-before"},
 		{"QoS 0 has no DUP", func(c *Config) { c.QoS, c.IDIn, c.LabelsIn = 0, "none", "none" }, session.Frame{ID: 1, Dup: true},
 			packets.Publish{Topic: "f/a/b"}, ""},
+		{"late", func(c *Config) { c.LabelsIn = "none" }, session.Frame{ID: 1, Ref: bridge.Ref{Row: lateRow}}, packets.Publish{QoS: 2, PacketID: 1, Topic: "f/a/b"},
+			"sluice-id=bucket/a/b@1700000000000000#2~ab sluice-time=1700000000000000 sluice-late=true"},
+		{"late, without identity", func(c *Config) { c.IDIn, c.LabelsIn = "none", "none" }, session.Frame{ID: 1, Ref: bridge.Ref{Row: lateRow}},
+			packets.Publish{QoS: 2, PacketID: 1, Topic: "f/a/b"}, ""},
 		{"retained, with expiry", func(c *Config) {
 			c.Retain, c.Expiry, c.IDIn, c.LabelsIn = true, bridge.Duration(90*time.Second), "none", "none"
 		}, session.Frame{ID: 1}, packets.Publish{QoS: 2, PacketID: 1, Retain: true, Topic: "f/a/b"}, ""},
@@ -64,6 +70,9 @@ func TestEncode(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := testMessage()
+			if tt.frame.Row == lateRow {
+				m.Flags |= bridge.Late
+			}
 			raw, err := e.publish(nil, &tt.frame, "bucket/a/b", &m, 0)
 			if err != nil {
 				t.Fatal(err)
