@@ -38,6 +38,7 @@ type Claim struct {
 	Conn   uint16
 	Number uint64
 	Marked bool // sent before in a session that was lost: goes out again as a possible duplicate
+	Late   bool // a newer message of its lane went before
 }
 
 // AckKind is what is known of a claim.
@@ -76,11 +77,19 @@ type Note struct {
 	Kind NoteKind
 }
 
+// Overtaking says that a message of a lane is claimed before older ones: those in rows below are late when their turn comes. It is durable
+// with that claim, since the claim itself is forgotten once it has ended, long before those that it left behind.
+type Overtaking struct {
+	Lane uint64 // its hash
+	Row  uint64
+}
+
 // Step is one atomic write of a pump: acknowledgements first, then notes, then new claims.
 type Step struct {
 	Acks   []Ack
 	Notes  []Note
 	Claims []Claim
+	Passed []Overtaking // one of a lane replaces the one before
 }
 
 // OpenClaim is a claim that had not ended when the ledger was opened.
@@ -95,6 +104,7 @@ type Restored struct {
 	Next   map[uint16]uint64 // first send number of a connection that was never claimed
 	Trying map[uint16]bool   // connections whose last CONNECT has no noted answer
 	Marked []Ref             // unclaimed messages that were sent in a lost session and then returned: their next claim is Marked again
+	Passed []Overtaking      // by lane, those that a message is still waiting behind
 	Far    string            // identity of the far end (broker and client id) that the claims belong to; empty at first
 }
 

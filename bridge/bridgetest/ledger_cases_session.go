@@ -93,6 +93,31 @@ func caseMarked(r *ledgerRun) {
 	r.want("claim", got.Claims, []bridge.OpenClaim{open(claims(2, 1, 0)[0], false, true)})
 }
 
+func casePassed(r *ledgerRun) {
+	r.restore("a")
+	r.append("b/e", 1, 2)
+	r.append("b/f", 1)
+	r.append("b/e", 3)
+	newest := claims(0, 3, 0)
+	r.commit("a", bridge.Step{Claims: newest, Passed: []bridge.Overtaking{{Lane: 7, Row: 3}, {Lane: 1 << 63, Row: 1}}})
+	late := claims(1, 1, 0)
+	late[0].Late = true
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckDelivered, 0), Claims: late})
+	for range 2 {
+		got := r.restore("a")
+		r.want("claims", got.Claims, []bridge.OpenClaim{{Claim: late[0]}})
+		r.want("passed, with something older", got.Passed, []bridge.Overtaking{{Lane: 7, Row: 3}})
+		r.reopen()
+	}
+	r.commit("a", bridge.Step{Claims: claims(2, 1, 1), Passed: []bridge.Overtaking{{Lane: 7, Row: 2}}})
+	r.want("passed anew", r.restore("a").Passed, []bridge.Overtaking{{Lane: 7, Row: 2}})
+	r.want("of another remote", len(r.restore("b").Passed), 0)
+	r.commit("a", bridge.Step{Acks: acks(bridge.AckDelivered, 1, 2)})
+	r.want("nothing older is left", len(r.restore("a").Passed), 0)
+	r.reopen()
+	r.want("nothing older is left, reopened", len(r.restore("a").Passed), 0)
+}
+
 func caseRemoved(r *ledgerRun) {
 	r.append("b/e", 1)
 	r.commit("a", bridge.Step{Claims: claims(0, 1, 0)})

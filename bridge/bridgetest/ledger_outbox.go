@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -16,6 +17,7 @@ type Outbox struct {
 	settled map[bridge.Ref]bool
 	marked  map[bridge.Ref]bool
 	conns   map[uint16]*fakeConn
+	passed  map[uint64]uint64 // by lane: the row that went before older ones
 	far     string
 	plan    []Fault
 	unknown bool
@@ -31,6 +33,7 @@ func newOutbox(l *Ledger, remote string) *Outbox {
 	return &Outbox{
 		l: l, remote: remote,
 		settled: make(map[bridge.Ref]bool), marked: make(map[bridge.Ref]bool), conns: make(map[uint16]*fakeConn),
+		passed: make(map[uint64]uint64),
 	}
 }
 
@@ -78,6 +81,11 @@ func (o *Outbox) Restore(_ context.Context, far string) (bridge.Restored, error)
 		r.Marked = append(r.Marked, ref)
 	}
 	slices.SortFunc(r.Marked, compareRefs)
+	for _, lane := range slices.Sorted(maps.Keys(o.passed)) {
+		if rows := o.unsettled(0, 1); len(rows) > 0 && rows[0].Number < o.passed[lane] {
+			r.Passed = append(r.Passed, bridge.Overtaking{Lane: lane, Row: o.passed[lane]})
+		}
+	}
 	return r, nil
 }
 
@@ -99,7 +107,11 @@ func (o *Outbox) Next(ctx context.Context, after uint64, max int) ([]bridge.Row,
 func (o *Outbox) open(after uint64, max int) ([]bridge.Row, <-chan struct{}) {
 	o.l.mu.Lock()
 	defer o.l.mu.Unlock()
-	var rows []bridge.Row
+	return o.unsettled(after, max), o.l.wake
+}
+
+// unsettled is what Next gives without waiting; the ledger's mu is held.
+func (o *Outbox) unsettled(after uint64, max int) (rows []bridge.Row) {
 	for n := int(min(after, uint64(len(o.l.rows)))); n < len(o.l.rows) && len(rows) < max; n++ {
 		if !slices.Contains(o.l.rows[n].remotes, o.remote) {
 			continue
@@ -120,7 +132,7 @@ func (o *Outbox) open(after uint64, max int) ([]bridge.Row, <-chan struct{}) {
 			rows = append(rows, r)
 		}
 	}
-	return rows, o.l.wake
+	return rows
 }
 
 // Messages implements bridge.Outbox.
@@ -229,6 +241,9 @@ func (o *Outbox) apply(s *bridge.Step) {
 		k := o.conn(c.Conn)
 		k.claims = append(k.claims, bridge.OpenClaim{Claim: c})
 		k.next = c.Number + 1
+	}
+	for _, p := range s.Passed {
+		o.passed[p.Lane] = p.Row
 	}
 }
 

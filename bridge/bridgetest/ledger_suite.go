@@ -66,6 +66,7 @@ var ledgerCases = []struct {
 	{"rule 14: another far end is a lost session", caseFar},
 	{"a mark outlives a return", caseMarked},
 	{"a removed connection is forgotten", caseRemoved},
+	{"what went before older messages is known until they are gone", casePassed},
 	{"rule 11: a claim out of order is rejected whole", caseDense},
 	{"a message is not claimed twice", caseClaimedTwice},
 	{"Next waits for a batch", caseNext},

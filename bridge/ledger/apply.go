@@ -60,11 +60,12 @@ func (o *Outbox) apply(s *bridge.Step) error {
 			return fmt.Errorf("journal row %d of %s claims message %d.%d as %d on connection %d, whose next is %d: %w",
 				o.number, o.name, c.Row, c.Index, c.Number, c.Conn, k.next, bridge.ErrCorrupt)
 		}
-		k.claims = append(k.claims, claim{ref: c.Ref, open: true, marked: c.Marked || o.marked[c.Ref]})
+		k.claims = append(k.claims, claim{ref: c.Ref, open: true, marked: c.Marked || o.marked[c.Ref], late: c.Late})
 		k.next++
 		delete(o.marked, c.Ref)
 		o.setClaimed(c.Ref, true)
 	}
+	o.overtake(s.Passed)
 	return nil
 }
 

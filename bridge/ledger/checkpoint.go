@@ -15,11 +15,16 @@ import (
 //	+------+-----+---------+----------------------------------------------------------------+----------+----------------+
 //	             | through n | n × first, count | partly n | n × row, words m, m × 8 bytes |
 //	             +-----------+------------------+----------+-------------------------------+
-//	bits of a connection: 1 trying; of a claim: 1 open, 2 received, 4 marked
+//	             | passed, as in passed.go: only where the first byte is 0x02 |
+//	             +------------------------------------------------------------+
+//	bits of a connection: 1 trying; of a claim: 1 open, 2 received, 4 marked, 8 late
 //	through: runs of live rows that the remote is through with, other remotes not; partly: bitmaps of what is settled of the others
 //
 // The CRC32C stands beside it in the row, over the data, then remote and number, 8 bytes each.
-const checkpointVersion = 1
+const (
+	checkpointVersion = 1
+	checkpointPassed  = 2 // with passed
+)
 
 // putCheckpoint writes what is applied, and drops the journal that led to it. The committer calls it.
 func (o *Outbox) putCheckpoint(t *tx) error {
@@ -35,7 +40,11 @@ func (o *Outbox) putCheckpoint(t *tx) error {
 }
 
 func (o *Outbox) appendCheckpoint(dst []byte) []byte {
-	dst = append(dst, checkpointVersion)
+	passed, version := o.stillPassed(), byte(checkpointVersion)
+	if len(passed) > 0 {
+		version = checkpointPassed
+	}
+	dst = append(dst, version)
 	dst = appendString(dst, o.far)
 	dst = binary.AppendUvarint(dst, uint64(len(o.conns)))
 	for _, id := range sortedKeys(o.conns) {
@@ -47,7 +56,11 @@ func (o *Outbox) appendCheckpoint(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, ref.Row)
 		dst = binary.AppendUvarint(dst, uint64(ref.Index))
 	}
-	return o.appendShares(dst)
+	dst = o.appendShares(dst)
+	if len(passed) > 0 {
+		dst = appendPassed(dst, passed)
+	}
+	return dst
 }
 
 func (c *conn) append(dst []byte) []byte {
@@ -55,7 +68,7 @@ func (c *conn) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, c.low)
 	dst = binary.AppendUvarint(dst, uint64(len(c.claims)))
 	for _, k := range c.claims {
-		dst = append(dst, bit(k.open, 1)|bit(k.received, 2)|bit(k.marked, 4))
+		dst = append(dst, bit(k.open, 1)|bit(k.received, 2)|bit(k.marked, 4)|bit(k.late, 8))
 		if k.open {
 			dst = binary.AppendUvarint(dst, k.ref.Row)
 			dst = binary.AppendUvarint(dst, uint64(k.ref.Index))
@@ -109,8 +122,9 @@ func (o *Outbox) appendShares(dst []byte) []byte {
 // readCheckpoint sets a new outbox to what a checkpoint says; the live rows must be known.
 func (o *Outbox) readCheckpoint(number uint64, data []byte) error {
 	r := &reader{b: data}
-	if v := r.byte(); r.err == nil && v != checkpointVersion {
-		return fmt.Errorf("checkpoint format %d of %s, want %d: %w", v, o.name, checkpointVersion, bridge.ErrCorrupt)
+	version := r.byte()
+	if r.err == nil && version != checkpointVersion && version != checkpointPassed {
+		return fmt.Errorf("checkpoint format %d of %s, want %d or %d: %w", version, o.name, checkpointVersion, checkpointPassed, bridge.ErrCorrupt)
 	}
 	o.number, o.base = number, number
 	o.far = string(r.bytes())
@@ -122,6 +136,9 @@ func (o *Outbox) readCheckpoint(number uint64, data []byte) error {
 		o.marked[bridge.Ref{Row: r.uvarint(), Index: uint32(r.uvarint())}] = true
 	}
 	o.readShares(r)
+	if version == checkpointPassed {
+		o.overtake(readPassed(r))
+	}
 	if err := r.end(); err != nil {
 		return fmt.Errorf("checkpoint %d of %s: %w", number, o.name, err)
 	}
@@ -132,7 +149,7 @@ func (o *Outbox) readConn(r *reader) *conn {
 	c := &conn{trying: r.byte()&1 != 0, low: r.uvarint()}
 	for range r.count(1) {
 		b := r.byte()
-		k := claim{open: b&1 != 0, received: b&2 != 0, marked: b&4 != 0}
+		k := claim{open: b&1 != 0, received: b&2 != 0, marked: b&4 != 0, late: b&8 != 0}
 		if k.open {
 			k.ref = bridge.Ref{Row: r.uvarint(), Index: uint32(r.uvarint())}
 			if !o.hasPlace(k.ref) {

@@ -56,6 +56,9 @@ func FuzzJournal(f *testing.F) {
 		Notes:  []bridge.Note{{Conn: 1, Kind: bridge.NoteLost}},
 		Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 5, Index: 1}, Number: 3}, {Ref: bridge.Ref{Row: 5, Index: 2}, Number: 4, Marked: true}},
 	}))
+	f.Add(appendStep(nil, &bridge.Step{
+		Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 5, Index: 1}, Number: 3, Late: true}}, Passed: []bridge.Overtaking{{Lane: 1 << 63, Row: 7}},
+	}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rec, err := readRecord(data)
 		if err == nil && (len(rec.step.Acks) > maxStep || len(rec.step.Claims) > maxStep) {
@@ -69,6 +72,8 @@ func FuzzCheckpoint(f *testing.F) {
 	o.conn(1).claims = []claim{{ref: bridge.Ref{Row: 1}, open: true}}
 	o.shares[1].settled = bridge.Bitmap{2}
 	o.marked[bridge.Ref{Row: 1, Index: 2}] = true
+	f.Add(o.appendCheckpoint(nil))
+	o.passed[9] = 2
 	f.Add(o.appendCheckpoint(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := fuzzOutbox()

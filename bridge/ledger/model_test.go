@@ -200,8 +200,11 @@ func (m *model) step(remote string) *bridge.Step {
 				continue
 			}
 			conn := uint16(m.rng.IntN(2))
-			s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: conn, Number: open.Next[conn]})
+			s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: conn, Number: open.Next[conn], Late: m.rng.IntN(4) == 0})
 			open.Next[conn]++
+			if m.rng.IntN(8) == 0 {
+				s.Passed = append(s.Passed, bridge.Overtaking{Lane: m.rng.Uint64N(3), Row: r.Number})
+			}
 		}
 	}
 	return s

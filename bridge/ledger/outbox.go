@@ -21,6 +21,7 @@ type Outbox struct {
 	shares map[uint64]*share // of the rows that it is not through with
 	conns  map[uint16]*conn
 	marked map[bridge.Ref]bool // unclaimed, sent before in a lost session
+	passed map[uint64]uint64   // by lane: the row of a message that went before older ones
 	far    string
 
 	number  uint64 // of the last journal row
@@ -47,12 +48,14 @@ type conn struct {
 type claim struct {
 	ref                    bridge.Ref
 	open, received, marked bool
+	late                   bool
 }
 
 func newOutbox(l *Log, id uint32, name string) *Outbox {
 	return &Outbox{
 		log: l, id: id, name: name,
 		shares: make(map[uint64]*share), conns: make(map[uint16]*conn), marked: make(map[bridge.Ref]bool),
+		passed: make(map[uint64]uint64),
 	}
 }
 
@@ -86,13 +89,13 @@ func (o *Outbox) Restore(ctx context.Context, far string) (bridge.Restored, erro
 		for i, k := range c.claims {
 			if k.open {
 				r.Claims = append(r.Claims, bridge.OpenClaim{
-					Claim:    bridge.Claim{Ref: k.ref, Conn: id, Number: c.low + uint64(i), Marked: k.marked},
+					Claim:    bridge.Claim{Ref: k.ref, Conn: id, Number: c.low + uint64(i), Marked: k.marked, Late: k.late},
 					Received: k.received,
 				})
 			}
 		}
 	}
-	r.Marked = o.sortedMarked()
+	r.Marked, r.Passed = o.sortedMarked(), o.stillPassed()
 	return r, nil
 }
 
@@ -260,7 +263,7 @@ func (o *Outbox) check(s *bridge.Step) error {
 	switch {
 	case o.unknown:
 		return bridge.ErrUnknown
-	case len(s.Acks) > maxStep || len(s.Notes) > maxStep || len(s.Claims) > maxStep:
+	case len(s.Acks) > maxStep || len(s.Notes) > maxStep || len(s.Claims) > maxStep || len(s.Passed) > maxStep:
 		return fmt.Errorf("more than %d parts in a step: %w", maxStep, bridge.ErrRejected)
 	}
 	ending := make(endings, len(s.Acks))

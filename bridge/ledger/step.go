@@ -16,6 +16,8 @@ import (
 //	+------+------+--------+-----------------------------------------------+------+------------------+
 //	              | runs n | n × conn, number, row, index, count × 2 + marked |
 //	              +--------+--------------------------------------------------+
+//	(0x03 in place of the second 0x01: count × 4 + late × 2 + marked, and passed as in passed.go at the end; only where there is such a thing)
+//
 //	acknowledgements of consecutive numbers of one kind are a run, claims of consecutive messages under consecutive numbers too;
 //	reason: of a refused one only, which is a run of its own
 //
@@ -28,8 +30,9 @@ import (
 const journalVersion = 1
 
 const (
-	journalStep = 1
-	journalFar  = 2
+	journalStep   = 1
+	journalFar    = 2
+	journalPassed = 3 // a step in which something went before older messages of its lane, or after newer ones
 )
 
 // maxStep bounds the acknowledgements, the notes and the claims of a step.
@@ -43,14 +46,26 @@ type record struct {
 }
 
 func appendStep(dst []byte, s *bridge.Step) []byte {
-	dst = append(dst, journalVersion, journalStep)
+	kind := stepKind(s)
+	dst = append(dst, journalVersion, kind)
 	dst = appendAcks(dst, s.Acks)
 	dst = binary.AppendUvarint(dst, uint64(len(s.Notes)))
 	for _, n := range s.Notes {
 		dst = binary.AppendUvarint(dst, uint64(n.Conn))
 		dst = append(dst, byte(n.Kind))
 	}
-	return appendClaims(dst, s.Claims)
+	dst = appendClaims(dst, s.Claims, kind)
+	if kind == journalPassed {
+		dst = appendPassed(dst, s.Passed)
+	}
+	return dst
+}
+
+func stepKind(s *bridge.Step) byte {
+	if len(s.Passed) > 0 || slices.ContainsFunc(s.Claims, func(c bridge.Claim) bool { return c.Late }) {
+		return journalPassed
+	}
+	return journalStep
 }
 
 func appendAcks(dst []byte, as []bridge.Ack) []byte {
@@ -77,7 +92,7 @@ func followsAck(a, b bridge.Ack) bool {
 	return b.Conn == a.Conn && b.Kind == a.Kind && b.Number == a.Number+1 && b.Kind != bridge.AckRefused
 }
 
-func appendClaims(dst []byte, cs []bridge.Claim) []byte {
+func appendClaims(dst []byte, cs []bridge.Claim, kind byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(countRuns(len(cs), func(i int) bool { return followsClaim(cs[i-1], cs[i]) })))
 	for i := 0; i < len(cs); {
 		j := i + 1
@@ -89,18 +104,18 @@ func appendClaims(dst []byte, cs []bridge.Claim) []byte {
 		dst = binary.AppendUvarint(dst, c.Number)
 		dst = binary.AppendUvarint(dst, c.Row)
 		dst = binary.AppendUvarint(dst, uint64(c.Index))
-		last := uint64(j-i) << 1
-		if c.Marked {
-			last |= 1
+		last := uint64(j - i)
+		if kind == journalPassed {
+			last = last<<1 | uint64(bit(c.Late, 1))
 		}
-		dst = binary.AppendUvarint(dst, last)
+		dst = binary.AppendUvarint(dst, last<<1|uint64(bit(c.Marked, 1)))
 		i = j
 	}
 	return dst
 }
 
 func followsClaim(a, b bridge.Claim) bool {
-	return b.Conn == a.Conn && b.Marked == a.Marked && b.Number == a.Number+1 && b.Row == a.Row && b.Index == a.Index+1
+	return b.Conn == a.Conn && b.Marked == a.Marked && b.Late == a.Late && b.Number == a.Number+1 && b.Row == a.Row && b.Index == a.Index+1
 }
 
 // countRuns returns the number of runs in n things, where follows(i) says that i goes on with the run of i-1.
@@ -125,10 +140,13 @@ func readRecord(data []byte) (record, error) {
 	}
 	var rec record
 	switch kind := r.byte(); kind {
-	case journalStep:
+	case journalStep, journalPassed:
 		readAcks(r, &rec.step)
 		readNotes(r, &rec.step)
-		readClaims(r, &rec.step)
+		readClaims(r, &rec.step, kind)
+		if kind == journalPassed {
+			rec.step.Passed = readPassed(r)
+		}
 	case journalFar:
 		rec.setFar, rec.far = true, string(r.bytes())
 	default:
@@ -163,13 +181,17 @@ func readNotes(r *reader, s *bridge.Step) {
 	}
 }
 
-func readClaims(r *reader, s *bridge.Step) {
+func readClaims(r *reader, s *bridge.Step, kind byte) {
 	for range r.count(5) {
 		c := bridge.Claim{Conn: uint16(r.uvarint()), Number: r.uvarint()}
 		c.Row, c.Index = r.uvarint(), uint32(r.uvarint())
 		n := r.uvarint()
 		c.Marked = n&1 != 0
-		if n >>= 1; n > uint64(maxStep-len(s.Claims)) {
+		if n >>= 1; kind == journalPassed {
+			c.Late = n&1 != 0
+			n >>= 1
+		}
+		if n > uint64(maxStep-len(s.Claims)) {
 			r.fail("claims without number")
 			return
 		}
