@@ -8,12 +8,14 @@ import (
 	"time"
 )
 
-// Drain is [remotes.KIND.NAME.drain]: how fast what waits for a remote is sent. The zero Drain sends it as fast as the far end takes it.
+// Drain is [remotes.KIND.NAME.drain]: how fast what waits for a remote is sent, and in which order. The zero Drain sends in the order of the
+// Appends, as fast as the far end takes it. With LiveFirst the limits are on the backlog alone.
 type Drain struct {
 	MaxRecordsPerS int      `toml:"max_records_per_s"` // 0 = as fast as the far end takes it
 	MaxBytesPerS   Size     `toml:"max_bytes_per_s"`   // payload and headers as stored; 0B = no limit
 	RampUp         Duration `toml:"ramp_up"`           // after a connection the rate rises from a tenth to the maximum in this time
 	Jitter         Duration `toml:"jitter"`            // after a connection with a backlog nothing new is sent for a random part of this time
+	Priority       Priority `toml:"priority"`          // order, or live: what came in since the connection overtakes the backlog
 }
 
 // Limits reports whether there is a maximum.
@@ -52,6 +54,30 @@ const (
 	maxRate     = 1_000_000_000
 	maxByteRate = 1 << 50
 )
+
+// Priority says what goes first where more waits than can be sent.
+type Priority uint8
+
+const (
+	InOrder   Priority = iota // what was appended first
+	LiveFirst                 // what was appended since the remote came back; order between that and the backlog is given up
+)
+
+var priorities = [...]string{InOrder: "order", LiveFirst: "live"}
+
+// UnmarshalText reads order or live.
+func (p *Priority) UnmarshalText(text []byte) error {
+	for i, name := range priorities {
+		if string(text) == name {
+			*p = Priority(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("priority %q, want order or live", text)
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (p Priority) MarshalText() ([]byte, error) { return []byte(priorities[p]), nil }
 
 // Limiter keeps a remote to its Drain: two token buckets, of records and of bytes, whose rate may rise after a connection. It has no clock:
 // At tells it the time. What a caller takes, it may take whole, so a message that is larger than a bucket goes too, and the next ones wait until

@@ -16,7 +16,7 @@ func TestDrainValidate(t *testing.T) {
 		want string
 	}{
 		{"zero", bridge.Drain{}, ""},
-		{"all", bridge.Drain{MaxRecordsPerS: 5, MaxBytesPerS: 5, RampUp: 5, Jitter: 5}, ""},
+		{"all", bridge.Drain{MaxRecordsPerS: 5, MaxBytesPerS: 5, RampUp: 5, Jitter: 5, Priority: bridge.LiveFirst}, ""},
 		{"records", bridge.Drain{MaxRecordsPerS: -1}, "max_records_per_s: -1, want 0..1000000000"},
 		{"bytes", bridge.Drain{MaxBytesPerS: 1<<50 + 1}, "max_bytes_per_s: 1125899906842625, want 0..1125899906842624"},
 		{"ramp-up", bridge.Drain{RampUp: bridge.Duration(time.Second)}, "ramp_up: 1s, but there is no maximum to rise to"},
@@ -27,6 +27,20 @@ func TestDrainValidate(t *testing.T) {
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), "drain."+tt.want)) {
 			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestPriority(t *testing.T) {
+	for _, p := range []bridge.Priority{bridge.InOrder, bridge.LiveFirst} {
+		text, err := p.MarshalText()
+		var got bridge.Priority
+		if err != nil || got.UnmarshalText(text) != nil || got != p {
+			t.Errorf("%d is written %q and read as %d", p, text, got)
+		}
+	}
+	var p bridge.Priority
+	if err := p.UnmarshalText([]byte("newest")); err == nil || !strings.Contains(err.Error(), "want order or live") {
+		t.Errorf("newest: got %v", err)
 	}
 }
 

@@ -17,6 +17,7 @@ type Row struct {
 	Bytes    int    // of the stored blob
 	Settled  Bitmap // messages that this remote need not send any more; nil for none
 	Appended int64  // when, in microseconds since the Unix epoch; 0 = unknown
+	Live     bool   // of a pump's reader: appended since the remote has come back, and may go before what was there then
 }
 
 // Bitmap has a bit for each message of a row.
@@ -114,7 +115,7 @@ type Outbox interface {
 	// one noted, the same write marks all open claims, forgets their R, and sets trying for every connection: the sessions there are not ours.
 	Restore(ctx context.Context, far string) (Restored, error)
 	// Next returns up to max rows with numbers above after that have something to send, oldest first. It blocks while there
-	// is none, until ctx ends.
+	// is none, until ctx ends; with a ctx that has ended it returns what is there.
 	Next(ctx context.Context, after uint64, max int) ([]Row, error)
 	// Messages returns a row's messages. They are shared and must not be changed; they stay valid as long as they are referred to.
 	Messages(row uint64) ([]Message, error)

@@ -14,7 +14,8 @@ import (
 type Sender interface {
 	// Turn handles what happened at the far end since the last call. With stopping, nothing new is claimed any more.
 	Turn(stopping bool) (Progress, error)
-	// Take queues a row, in the order of their numbers.
+	// Take queues a row, in the order of their numbers. Where the sender has asked for rows anew, live ones come in an order of their own beside the
+	// others, and an empty row once there are no others.
 	Take(row Row) error
 	// Step returns what is to be made durable next, or nil. It belongs to the caller until Done.
 	Step() *Step
@@ -24,7 +25,12 @@ type Sender interface {
 
 // Progress is what a pump needs to know of its sender.
 type Progress struct {
-	Room bool // more rows may be taken
+	Room     bool // more rows may be taken
+	LiveRoom bool // more live rows may be taken
+
+	// What was queued is forgotten, and all rows are to be taken once more: those there are now, and as live ones those appended from now on.
+	Anew bool
+
 	Idle bool // nothing is open that could still be answered; a stopping pump may end
 	Lazy bool // what Step would return is not waited for by anything that could be sent: it may gather for a few milliseconds
 
@@ -60,52 +66,43 @@ func (p *Pump) Run(ctx context.Context) error {
 	defer endReading()
 	committed, endCommits := context.WithCancel(context.WithoutCancel(ctx)) // outlives ctx by Linger at most
 	defer endCommits()
-	rows, lost := p.read(reading, &parts)
-	steps, done := p.commit(committed, &parts)
-	defer close(steps)
-	var late, due, again <-chan time.Time
-	gathered := false
-	committing, stop := false, ctx.Done()
+	in := p.read(reading, &parts)
+	c := p.commit(committed, &parts)
+	defer close(c.steps)
+	stop, late := ctx.Done(), (<-chan time.Time)(nil)
 	for {
 		at, err := p.Sender.Turn(stop == nil)
 		if err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		switch lazy := at.Lazy && stop != nil && !gathered; {
-		case committing:
-		case !lazy:
-			due, gathered = nil, false
-			if s := p.Sender.Step(); s != nil {
-				committing = true
-				steps <- s
-			}
-		case due == nil:
-			due = time.After(gather)
+		if at.Anew {
+			in.end()
+			in = p.readAnew(reading, &parts)
 		}
-		if stop == nil && at.Idle && !committing {
+		c.next(p.Sender, at.Lazy && stop != nil)
+		if stop == nil && at.Idle && !c.busy {
 			return nil
 		}
-		in := rows
-		if !at.Room || stop == nil {
-			in = nil
-		}
-		if again = nil; at.Again > 0 && stop != nil {
-			again = time.After(at.Again)
+		var rows, live <-chan Row
+		var again <-chan time.Time
+		if stop != nil {
+			rows, live, again = in.open(at)
 		}
 		select {
-		case row := <-in:
-			err = p.take(row, rows)
-		case err = <-done:
-			committing = false
+		case row := <-live:
+			err = p.take(row, in.live)
+		case row := <-rows:
+			err = p.take(row, in.rows)
+		case err = <-c.done:
+			c.busy = false
 			if err == nil {
 				err = p.Sender.Done()
 			}
-		case err = <-lost:
-			lost = nil
+		case err = <-in.lost:
 		case <-p.Wake:
 		case <-again:
-		case <-due:
-			gathered = true
+		case <-c.due:
+			c.gathered = true
 		case <-stop:
 			stop = nil
 			late = time.After(p.Linger)
@@ -135,41 +132,39 @@ func (p *Pump) take(row Row, rows <-chan Row) error {
 	}
 }
 
-// read asks the outbox for rows until ctx ends.
-func (p *Pump) read(ctx context.Context, parts *sync.WaitGroup) (<-chan Row, <-chan error) {
-	out, lost := make(chan Row, rowsAtOnce), make(chan error, 1)
-	parts.Go(func() {
-		for after := uint64(0); ; {
-			rows, err := p.Outbox.Next(ctx, after, rowsAtOnce)
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				lost <- fmt.Errorf("read rows after %d: %w", after, err)
-				return
-			}
-			for _, r := range rows {
-				after = r.Number
-				select {
-				case out <- r:
-				case <-ctx.Done():
-					return
-				}
-			}
+// commits is the way of steps to the outbox, one at a time.
+type commits struct {
+	steps    chan<- *Step
+	done     <-chan error
+	busy     bool // a step is on its way
+	due      <-chan time.Time
+	gathered bool // a lazy step has waited long enough
+}
+
+// next sends the sender's next step off, if there is one; a lazy one when it has gathered.
+func (c *commits) next(s Sender, lazy bool) {
+	switch {
+	case c.busy:
+	case !lazy || c.gathered:
+		c.due, c.gathered = nil, false
+		if step := s.Step(); step != nil {
+			c.busy = true
+			c.steps <- step
 		}
-	})
-	return out, lost
+	case c.due == nil:
+		c.due = time.After(gather)
+	}
 }
 
 // commit makes the steps durable that are sent to it, each until it succeeds: a full disk is waited for, with everything that was read.
-func (p *Pump) commit(ctx context.Context, parts *sync.WaitGroup) (chan<- *Step, <-chan error) {
+func (p *Pump) commit(ctx context.Context, parts *sync.WaitGroup) commits {
 	steps, done := make(chan *Step, 1), make(chan error, 1)
 	parts.Go(func() {
 		for s := range steps {
 			done <- p.commitOne(ctx, s)
 		}
 	})
-	return steps, done
+	return commits{steps: steps, done: done}
 }
 
 func (p *Pump) commitOne(ctx context.Context, s *Step) error {

@@ -278,3 +278,81 @@ func TestPumpComesBack(t *testing.T) {
 		}
 	})
 }
+
+// returning is a sender whose far end comes back now and then: it forgets what it has, and has room for a few rows that are not live.
+type returning struct {
+	anew bool
+	few  int
+	rows []bridge.Row // in the order they came, since the last time
+}
+
+func (r *returning) Turn(bool) (bridge.Progress, error) {
+	at := bridge.Progress{Room: r.old() < r.few, LiveRoom: true, Anew: r.anew, Idle: true}
+	if r.anew {
+		r.anew, r.rows = false, nil
+	}
+	return at, nil
+}
+
+func (r *returning) old() (n int) {
+	for _, row := range r.rows {
+		if !row.Live {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *returning) Take(row bridge.Row) error {
+	r.rows = append(r.rows, row)
+	return nil
+}
+func (r *returning) Step() *bridge.Step { return nil }
+func (r *returning) Done() error        { return nil }
+
+// TestPumpReadsAnew: from the moment a sender says so it gets what was there then, with an end, and beside it what is appended; the one does not wait
+// for the other. Each row comes once.
+func TestPumpReadsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bridgetest.NewLedger(t, "far")
+		s := &returning{few: 1000}
+		wake, done := make(chan struct{}), make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		p := bridge.Pump{Outbox: l.Outbox("far"), Sender: s, Wake: wake}
+		go func() { done <- p.Run(ctx) }()
+		check := func(what, want string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for _, r := range s.rows {
+				switch {
+				case r.Live:
+					got = append(got, fmt.Sprintf("live %d", r.Number))
+				case r.Count == 0:
+					got = append(got, fmt.Sprintf("end %d", r.Number))
+				default:
+					got = append(got, fmt.Sprint(r.Number))
+				}
+			}
+			if g := strings.Join(got, ", "); g != want {
+				t.Errorf("%s: got %s, want %s", what, g, want)
+			}
+		}
+		fill(t, l, 3)
+		check("before the first connection", "1, 2, 3")
+		s.anew = true
+		wake <- struct{}{}
+		check("connected", "1, 2, 3, end 3")
+		fill(t, l, 2)
+		check("appended since", "1, 2, 3, end 3, live 4, live 5")
+		s.anew, s.few = true, 0
+		wake <- struct{}{}
+		check("no room for the backlog", "")
+		fill(t, l, 1)
+		check("live ones do not wait for it", "live 6")
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
+}

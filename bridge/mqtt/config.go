@@ -49,7 +49,7 @@ type Config struct {
 	BackoffMax bridge.Duration `toml:"backoff_max"` // longest; where the broker refused the client itself it is 30s at least
 	Linger     bridge.Duration `toml:"linger"`      // how long a shutdown waits for open acknowledgements
 
-	Drain bridge.Drain `toml:"drain"` // how fast what waits is sent
+	Drain bridge.Drain `toml:"drain"` // how fast what waits is sent, and in which order
 }
 
 // Default returns the values of keys that are not given.

@@ -21,10 +21,11 @@ type toll struct {
 func (t toll) Take(ref bridge.Ref) { t.Limiter.Take(t.rows.cost(ref)) }
 
 // drain sets what of a machine's configuration the drain decides. With a maximum nothing is claimed ahead: what is claimed goes out as soon as its
-// commit is durable, and nothing gathers that could go at once when the far end gets faster.
+// commit is durable, and nothing gathers that could go at once when the far end gets faster. Where live messages go first the machine itself sees to
+// that for the others.
 func (r *Remote) drain(c *session.Config) {
-	c.Ahead = claimsAhead
-	if r.c.Drain.Limits() {
+	c.Ahead, c.Live = claimsAhead, r.live()
+	if r.c.Drain.Limits() && !c.Live {
 		c.Ahead = 0
 	}
 	if r.limiter != nil {
@@ -32,13 +33,23 @@ func (r *Remote) drain(c *session.Config) {
 	}
 }
 
-// cameBack tells the limiter of a CONNACK. The remote was away if no other of its connections is up.
+func (r *Remote) live() bool { return r.c.Drain.Priority == bridge.LiveFirst }
+
+// cameBack begins what a CONNACK begins, if the remote was away: no other of its connections is up.
 func (r *Remote) cameBack() {
-	if r.limiter == nil || r.m.Up() {
+	if r.m.Up() {
+		return
+	}
+	if r.live() {
+		r.m.Anew()
+		r.rows.comeAgain()
+		r.anew = true
+	}
+	if r.limiter == nil {
 		return
 	}
 	var pause time.Duration
-	if r.c.Drain.Jitter > 0 && r.m.Behind() {
+	if r.c.Drain.Jitter > 0 && (r.live() || r.m.Behind()) { // of live rows the pause is none, and the others are still to be read
 		pause = rand.N(time.Duration(r.c.Drain.Jitter))
 	}
 	r.limiter.Connected(time.Now(), pause)

@@ -1,7 +1,9 @@
 package mqtt
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +110,89 @@ func TestDrainJitter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLiveFirst has a backlog that is drained slowly, records that come in meanwhile, cuts and a restart: live ones do not wait, nothing is lost or
+// doubled, exactly what comes after a newer one of its topic is late, and both have their order.
+func TestLiveFirst(t *testing.T) {
+	for _, ordering := range []bridge.Ordering{bridge.Pipelined, bridge.Strict} {
+		t.Run(ordering.String(), func(t *testing.T) {
+			b := startBroker(t, brokerOptions{})
+			l := bridgetest.NewLedger(t, "far")
+			c := testConfig(b.address)
+			c.Drain = bridge.Drain{Priority: bridge.LiveFirst, MaxRecordsPerS: 20} // the backlog would take 20 s
+			o := Options{Lanes: map[string]bridge.Lane{"p": {Ordering: ordering}}}
+			appendRows(t, l, 0, 20, 20, "bucket/a", "bucket/b")
+			_, stop := startRemote(t, c, o, l.Outbox("far"))
+			connected := 0
+			for n := 20; n < 50; n += 10 {
+				behind := 0
+				b.hook.wait(t, "a connection", func(got, connects []packets.Packet) bool {
+					behind = len(got)
+					return len(connects) > connected
+				})
+				b.hook.wait(t, "some of the backlog", func(got, connects []packets.Packet) bool {
+					connected = len(connects)
+					return len(got) > behind
+				})
+				appendRows(t, l, n, 10, 2, "bucket/a", "bucket/c")
+				b.hook.wait(t, "all that is live", func(got, _ []packets.Packet) bool {
+					return payloads(got, fmt.Sprintf("%d.1", n+8), fmt.Sprintf("%d.1", n+9))
+				})
+				switch cl, ok := b.server.Clients.Get(c.ClientID); {
+				case n == 20 && ok:
+					cl.Stop(errors.New("cut by the test"))
+				case n > 20:
+					if err := stop(); err != nil {
+						t.Fatal(err)
+					}
+					if n == 40 {
+						c.Drain.MaxRecordsPerS = 0
+					}
+					_, stop = startRemote(t, c, o, l.Outbox("far"))
+				}
+			}
+			b.hook.wait(t, "all", func(got, _ []packets.Packet) bool { return len(got) >= 460 })
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			if n := checkLate(t, b.hook.all()); n != 460 {
+				t.Errorf("got %d messages, want 460", n)
+			}
+		})
+	}
+}
+
+// payloads reports whether these have come.
+func payloads(got []packets.Packet, want ...string) bool {
+	for _, w := range want {
+		if !slices.ContainsFunc(got, func(p packets.Packet) bool { return string(p.Payload) == w }) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkLate returns how many messages came, and fails on a double, on one that is late or not and should not be, and on a lost order.
+func checkLate(t *testing.T, got []packets.Packet) int {
+	t.Helper()
+	newest, last, seen := map[string]int{}, map[string]int{}, map[string]bool{}
+	for _, p := range got {
+		var row, index int
+		if _, err := fmt.Sscanf(string(p.Payload), "%d.%d", &row, &index); err != nil || seen[string(p.Payload)] {
+			t.Fatalf("payload %q: %v, or it came twice", p.Payload, err)
+		}
+		seen[string(p.Payload)] = true
+		at, late := 100*row+index, property(p, nameLate) == "true"
+		if late != (row < newest[p.TopicName]) {
+			t.Errorf("%s of %s came after row %d: late %v", p.Payload, p.TopicName, newest[p.TopicName], late)
+		}
+		newest[p.TopicName] = max(newest[p.TopicName], row)
+		key := fmt.Sprint(p.TopicName, late)
+		if at <= last[key] && last[key] > 0 {
+			t.Errorf("%s of %s came after %d", p.Payload, key, last[key])
+		}
+		last[key] = at
+	}
+	return len(seen)
 }

@@ -69,6 +69,9 @@ const markSize = 1 + 2 + len(nameMark) + 2 + maxCause + 2
 
 const maxCause = len("session-lost") // no cause is longer
 
+// lateSize is kept free as well where a message may be late when its turn comes again: after it was refused for now and overtaken.
+const lateSize = 1 + 2 + len(nameLate) + 2 + len("true")
+
 // encoder writes packets. It has one user.
 type encoder struct {
 	qos      byte
@@ -78,6 +81,7 @@ type encoder struct {
 	template bridge.Template
 	id       bool
 	labels   bool
+	live     bool     // messages may be overtaken
 	root     byte     // first of the configured topic
 	perLabel bool     // the topic needs the message
 	inTopic  []string // names of the labels it needs
@@ -96,6 +100,7 @@ func newEncoder(c *Config) (*encoder, error) {
 	return &encoder{
 		qos: byte(c.QoS), retain: c.Retain, expiry: uint32(c.expirySeconds()), tenant: c.Tenant,
 		template: t, root: c.Topic[0], perLabel: strings.Contains(c.Topic, "{label:"), inTopic: labelsOf(c.Topic), id: c.IDIn == "user-property", labels: c.LabelsIn == "user-property",
+		live: c.Drain.Priority == bridge.LiveFirst,
 	}, nil
 }
 
@@ -141,11 +146,14 @@ func (e *encoder) publish(dst []byte, f *session.Frame, stream string, m *bridge
 	if mark := cause(f, m); mark != "" {
 		reserve = maxCause - len(mark)
 	}
+	if e.live && e.id && !late(f, m) {
+		reserve += lateSize
+	}
 	if remaining+reserve > maxRemaining || most > 0 && size+reserve > most {
 		if most == 0 {
 			most = maxRemaining
 		}
-		return dst, fmt.Errorf("message of %d B is too large: a packet may have %d B, %d of them kept for the mark of a duplicate",
+		return dst, fmt.Errorf("message of %d B is too large: a packet may have %d B, %d of them kept for what it is marked with when it is sent again",
 			size, most, reserve)
 	}
 	head := byte(0x30 | e.qos<<1)
@@ -254,7 +262,7 @@ func (e *encoder) makeProps(f *session.Frame, stream string, m *bridge.Message) 
 		}
 	}
 	if e.id {
-		if err := e.makeID(stream, m); err != nil {
+		if err := e.makeID(f, stream, m); err != nil {
 			return err
 		}
 	}
@@ -265,7 +273,10 @@ func (e *encoder) makeProps(f *session.Frame, stream string, m *bridge.Message) 
 	return nil
 }
 
-func (e *encoder) makeID(stream string, m *bridge.Message) error {
+// late reports whether a message comes after a newer one: of its stream when it was taken in, or of its lane on the way out.
+func late(f *session.Frame, m *bridge.Message) bool { return f.Late || m.Flags&bridge.Late != 0 }
+
+func (e *encoder) makeID(f *session.Frame, stream string, m *bridge.Message) error {
 	e.scratch = m.AppendID(e.scratch[:0], stream)
 	if err := checkString(e.scratch); err != nil {
 		return fmt.Errorf("identity: %w", err)
@@ -275,7 +286,7 @@ func (e *encoder) makeID(stream string, m *bridge.Message) error {
 	e.scratch = strconv.AppendInt(e.scratch[:0], m.Time, 10)
 	e.props = appendString(append(e.props, propUser), nameTime)
 	e.props = appendString(e.props, e.scratch)
-	if m.Flags&bridge.Late != 0 {
+	if late(f, m) {
 		e.props = appendString(append(e.props, propUser), nameLate)
 		e.props = appendString(e.props, "true")
 	}

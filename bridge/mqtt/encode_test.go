@@ -51,6 +51,8 @@ func TestEncode(t *testing.T) {
 			packets.Publish{Topic: "f/a/b"}, ""},
 		{"late", func(c *Config) { c.LabelsIn = "none" }, session.Frame{ID: 1, Ref: bridge.Ref{Row: lateRow}}, packets.Publish{QoS: 2, PacketID: 1, Topic: "f/a/b"},
 			"sluice-id=bucket/a/b@1700000000000000#2~ab sluice-time=1700000000000000 sluice-late=true"},
+		{"overtaken", func(c *Config) { c.LabelsIn = "none" }, session.Frame{ID: 1, Late: true}, packets.Publish{QoS: 2, PacketID: 1, Topic: "f/a/b"},
+			"sluice-id=bucket/a/b@1700000000000000#2~ab sluice-time=1700000000000000 sluice-late=true"},
 		{"late, without identity", func(c *Config) { c.IDIn, c.LabelsIn = "none", "none" }, session.Frame{ID: 1, Ref: bridge.Ref{Row: lateRow}},
 			packets.Publish{QoS: 2, PacketID: 1, Topic: "f/a/b"}, ""},
 		{"retained, with expiry", func(c *Config) {
@@ -97,12 +99,24 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// TestEncodeSize has messages around the largest packet; a mark always fits into a message that was sent without.
+// TestEncodeSize has messages around the largest packet; a mark always fits into a message that was sent without, and where live messages go first
+// that it is late.
 func TestEncodeSize(t *testing.T) {
+	for _, p := range []bridge.Priority{bridge.InOrder, bridge.LiveFirst} {
+		testEncodeSize(t, p)
+	}
+}
+
+func testEncodeSize(t *testing.T, p bridge.Priority) {
 	c := testConfig("localhost:1883")
+	c.Drain.Priority = p
 	e, err := newEncoder(&c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	reserve := markSize
+	if e.live {
+		reserve += lateSize
 	}
 	for _, payload := range []int{0, 1, 100, 127, 128, 16_300, 16_383, 16_500, 2_097_000, 2_097_300} {
 		m := bridge.Message{Record: bridge.Record{Payload: make([]byte, payload)}}
@@ -113,11 +127,11 @@ func TestEncodeSize(t *testing.T) {
 		if got := decode(t, raw); len(got.Payload) != payload {
 			t.Errorf("payload of %d B became %d", payload, len(got.Payload))
 		}
-		most := len(raw) + markSize
+		most := len(raw) + reserve
 		if _, err := e.publish(nil, &session.Frame{ID: 1}, "b/e", &m, most); err != nil {
 			t.Errorf("%d B with %d B allowed: %v", len(raw), most, err)
 		}
-		marked, err := e.publish(nil, &session.Frame{ID: 1, Mark: session.SessionLost}, "b/e", &m, most)
+		marked, err := e.publish(nil, &session.Frame{ID: 1, Mark: session.SessionLost, Late: e.live}, "b/e", &m, most)
 		if err != nil || len(marked) > most {
 			t.Errorf("marked: %d B and %v with %d B allowed", len(marked), err, most)
 		}

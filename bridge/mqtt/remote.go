@@ -44,6 +44,7 @@ type Remote struct {
 	fired   chan struct{} // the timer has
 	refuse  []refused
 	burst   burst
+	anew    bool // all rows are to be read once more
 
 	events *events
 	mu     sync.Mutex // guards all that follows
@@ -215,6 +216,11 @@ func (r *Remote) lane(x *row, m *bridge.Message) session.Lane {
 
 // Take implements bridge.Sender.
 func (r *Remote) Take(b bridge.Row) error {
+	if b.Count == 0 {
+		r.rows.passed(b.Number)
+		r.m.Offer(&b, nil)
+		return nil
+	}
 	x := r.rows.add(&b, true)
 	if x == nil {
 		return nil
@@ -279,11 +285,12 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	if err := r.carry(); err != nil {
 		return bridge.Progress{}, err
 	}
-	room := r.m.Room()
+	at := bridge.Progress{Room: r.m.Room(), LiveRoom: r.m.LiveRoom(), Anew: r.anew, Idle: r.m.Idle(), Lazy: r.m.Lazy(), Again: r.wait()}
+	r.anew = false
 	r.mu.Lock()
-	r.held, r.full = r.m.Held(), !room
+	r.held, r.full = r.m.Held(), !at.Room
 	r.mu.Unlock()
-	return bridge.Progress{Room: room, Idle: r.m.Idle(), Lazy: r.m.Lazy(), Again: r.wait()}, nil
+	return at, nil
 }
 
 func (r *Remote) happened(e *event) {

@@ -38,7 +38,7 @@ func newRows(o bridge.Outbox) *rows { return &rows{outbox: o, byNo: make(map[uin
 
 // add notes a row. It returns nil for one that was done before it came: all of it was claimed in an earlier life.
 func (r *rows) add(b *bridge.Row, take bool) *row {
-	if take {
+	if take && !b.Live { // live rows have an order of their own, and none of them was there before
 		r.passed(b.Number)
 	}
 	x := r.byNo[b.Number]
@@ -73,6 +73,20 @@ func (r *rows) passed(n uint64) {
 			r.drop(x)
 		}
 	}
+}
+
+// comeAgain says that all rows with something to send will come by Take once more.
+func (r *rows) comeAgain() {
+	r.early = r.early[:0]
+	for _, x := range r.byNo {
+		if x.left == 0 {
+			r.drop(x)
+			continue
+		}
+		x.taken = false
+		r.early = append(r.early, x.number)
+	}
+	slices.Sort(r.early)
 }
 
 func (r *rows) drop(x *row) {

@@ -205,10 +205,31 @@ var mutants = []mutant{
 		test: simulation,
 	},
 	{
+		name: "15 what was overtaken is not known after a crash",
+		file: "bridge/mqtt/session/machine.go",
+		old:  "		m.passed[p.Lane] = passed{row: p.Row}\n",
+		new:  "		_ = p\n",
+		test: unit("bridge/mqtt/session", "TestSchedules"),
+	},
+	{
+		name: "15 what goes first is forgotten while something older is in flight",
+		file: "bridge/mqtt/session/live.go",
+		old:  "				oldest = min(oldest, k.Row)\n",
+		new:  "				_ = k\n",
+		test: unit("bridge/mqtt/session", "TestSchedules"),
+	},
+	{
+		name: "15 a phase claims again what is claimed",
+		file: "bridge/mqtt/session/live.go",
+		old:  "		if !k.has(gone) && !k.has(returned) {\n",
+		new:  "		if !k.has(ended) {\n",
+		test: unit("bridge/mqtt/session", "TestSchedules"),
+	},
+	{
 		name: "16 what is refused for now goes to the end of its lane",
 		file: "bridge/mqtt/session/ack.go",
-		old:  "	l.pushBack(k.Ref, k.mark)\n",
-		new:  "	l.push(k.Ref, k.mark)\n",
+		old:  "	l.queue[x].pushBack(k.Ref, k.mark)\n",
+		new:  "	l.queue[x].push(k.Ref, k.mark)\n",
 		test: simulation,
 	},
 }

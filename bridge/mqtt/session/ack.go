@@ -125,9 +125,24 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 		l.held = true
 		m.held = append(m.held, l)
 	}
-	l.pushBack(k.Ref, k.mark)
-	m.grow(l, 1)
+	m.giveBack(l, k)
 	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned})
+}
+
+// giveBack puts a message back to where it was. If its row comes by Offer once more, it comes with that: what belongs before it may come then, too.
+func (m *Machine) giveBack(l *lane, k *claim) {
+	k.flags |= returned
+	if _, comes := m.restored[k.Ref]; comes {
+		delete(m.restored, k.Ref)
+		m.remember(k.Ref, k.mark)
+		return
+	}
+	x := backlog
+	if k.has(alive) {
+		x = live
+	}
+	l.queue[x].pushBack(k.Ref, k.mark)
+	m.grow(l, x, 1)
 }
 
 // Refuse ends a claim whose PUBLISH frame could not be sent, for a reason that stays. The message is parked. Where it was sent before at

@@ -17,6 +17,7 @@ type box struct {
 	sent    map[bridge.Ref]bool // under its present claim
 	must    map[bridge.Ref]bool // sent in a session that was lost
 	claimed map[bridge.Ref]bool // at any time
+	passed  map[uint64]uint64   // by lane
 }
 
 type boxConn struct {
@@ -28,7 +29,7 @@ type boxConn struct {
 func newBox(ids int) box {
 	return box{
 		ids: ids, sent: map[bridge.Ref]bool{}, must: map[bridge.Ref]bool{}, conns: map[uint16]*boxConn{}, settled: map[bridge.Ref]bool{}, parked: map[bridge.Ref]bool{},
-		marked: map[bridge.Ref]bool{}, claimed: map[bridge.Ref]bool{},
+		marked: map[bridge.Ref]bool{}, claimed: map[bridge.Ref]bool{}, passed: map[uint64]uint64{},
 	}
 }
 
@@ -76,6 +77,9 @@ func (b *box) apply(s *bridge.Step) string {
 		b.claimed[k.Ref] = true
 		c.claims = append(c.claims, bridge.OpenClaim{Claim: k})
 		c.next++
+	}
+	for _, p := range s.Passed {
+		b.passed[p.Lane] = p.Row
 	}
 	return ""
 }
@@ -142,6 +146,9 @@ func (b *box) restored(changed bool) bridge.Restored {
 		if marked {
 			r.Marked = append(r.Marked, ref)
 		}
+	}
+	for lane, row := range b.passed {
+		r.Passed = append(r.Passed, bridge.Overtaking{Lane: lane, Row: row})
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -13,6 +14,7 @@ type claim struct {
 	flags
 	rels uint8 // PUBRELs sent, 2 standing for more
 	mark Mark
+	late bool // a newer message of its lane was claimed before
 }
 
 type flags uint8
@@ -24,6 +26,8 @@ const (
 	gone                         // and durable: the packet identifier is free
 	sent                         // a PUBLISH went out, in this life or an earlier one
 	resent                       // the last PUBLISH was not the first
+	returned                     // ended, and its message waits for another claim
+	alive                        // its message is live
 )
 
 func (f flags) has(x flags) bool { return f&x != 0 }
@@ -93,6 +97,7 @@ func (c *conn) restore(k *bridge.OpenClaim, l *lane, qos byte) error {
 	if k.Marked {
 		x.mark = SessionLost
 	}
+	x.late = k.Late
 	*c.at(k.Number) = x
 	c.durable, c.touched, c.released = upto, c.base, c.base
 	c.open++
@@ -126,25 +131,42 @@ func (m *Machine) claim(s *bridge.Step) {
 }
 
 func (m *Machine) claimOn(c *conn, s *bridge.Step) {
-	for c.state == online && m.room(c, s) > 0 && m.mayClaim() {
-		l := c.ready.pop()
+	for x := classes; x > 0; x-- { // live ones first
+		m.claimClass(c, x-1, s)
+	}
+}
+
+func (m *Machine) claimClass(c *conn, x class, s *bridge.Step) {
+	for c.state == online && m.room(c, x, s) > 0 && m.mayClaim(x) {
+		l := c.ready[x].pop()
 		if l == nil {
 			return
 		}
-		l.queued = false
-		for n := min(quantum, m.room(c, s)); n > 0 && l.claimable() && m.mayClaim(); n-- {
-			ref, mark, spans := l.pop()
-			m.grow(l, -spans)
-			k := c.add()
-			k.Ref, k.lane, k.mark = ref, l, mark
-			c.open++
-			l.here++
-			m.took(ref)
-			s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: c.id, Number: c.next - 1, Marked: mark != Unmarked})
+		l.queued[x] = false
+		for n := min(quantum, m.room(c, x, s)); n > 0 && l.claimable(x) && m.mayClaim(x); n-- {
+			m.claimNext(c, l, x, s)
 		}
 		m.enqueue(l)
 		m.forget(l)
 	}
+}
+
+// claimNext claims the first message of a class in a lane.
+func (m *Machine) claimNext(c *conn, l *lane, x class, s *bridge.Step) {
+	ref, mark, spans := l.queue[x].pop()
+	m.grow(l, x, -spans)
+	k := c.add()
+	k.Ref, k.lane, k.mark = ref, l, mark
+	c.open++
+	l.here++
+	if x == live {
+		k.flags = alive
+		m.overtake(l, ref.Row, s)
+	} else {
+		k.late = m.late(l, ref.Row)
+		m.took(ref)
+	}
+	s.Claims = append(s.Claims, bridge.Claim{Ref: ref, Conn: c.id, Number: c.next - 1, Marked: mark != Unmarked, Late: k.late})
 }
 
 // quantum is how many messages of one lane are claimed before the next lane has its turn.
@@ -153,11 +175,20 @@ const quantum = 32
 // room returns how many claims may be made on c in this step: the Receive Maximum and what is claimed ahead of it, the step's size and, for
 // rule 11, number to be claimed − lowest not durably ended < N. What is claimed ahead is sent as soon as the window has room, without waiting for
 // a commit; the price is paid after a crash or a lost session, when messages that never went out are resent as if they had.
-func (m *Machine) room(c *conn, s *bridge.Step) int {
-	return min(c.window+m.c.Ahead-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
+func (m *Machine) room(c *conn, x class, s *bridge.Step) int {
+	return min(c.window+m.ahead(x)-c.open, int(c.ids-(c.next-c.base)), m.c.Claims-len(s.Claims))
 }
 
-func (m *Machine) mayClaim() bool { return m.c.Limit == nil || m.c.Limit.Open() }
+// ahead is how many claims of a class may be made beyond the window: what can be overtaken is overtaken as long as it is not claimed.
+func (m *Machine) ahead(x class) int {
+	if m.c.Live && x == backlog {
+		return 0
+	}
+	return m.c.Ahead
+}
+
+// mayClaim reports whether Limit lets a message of a class pass. It is there for what has gathered.
+func (m *Machine) mayClaim(x class) bool { return m.c.Limit == nil || x == live || m.c.Limit.Open() }
 
 func (m *Machine) took(ref bridge.Ref) {
 	if m.c.Limit != nil {
@@ -165,20 +196,15 @@ func (m *Machine) took(ref bridge.Ref) {
 	}
 }
 
-// wants reports whether c has something to claim, and room for it.
-func (m *Machine) wants(c *conn) bool {
-	return c.state == online && !c.ready.empty() && c.open < c.window+m.c.Ahead
+// wants reports whether c has something of a class to claim, and room for it.
+func (m *Machine) wants(c *conn, x class) bool {
+	return c.state == online && !c.ready[x].empty() && c.open < c.window+m.ahead(x)
 }
 
 // Waits reports whether more would be claimed if Limit were open.
 func (m *Machine) Waits() bool {
-	if m.stopped || m.mayClaim() {
+	if m.stopped || m.mayClaim(backlog) {
 		return false
 	}
-	for _, c := range m.conns {
-		if c != nil && m.wants(c) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.conns, func(c *conn) bool { return c != nil && m.wants(c, backlog) })
 }

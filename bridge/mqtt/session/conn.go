@@ -16,7 +16,7 @@ type conn struct {
 	state   state
 	removed bool   // not in the configuration any more
 	ids     uint64 // packet identifiers
-	ready   lanes
+	ready   [classes]lanes
 
 	// Of the session (rule 14).
 	tried      bool // "trying" is durable and no answer was noted since
@@ -55,8 +55,11 @@ func (c *conn) number(id uint16) (uint64, bool) {
 	if id == 0 || uint64(id) > c.ids {
 		return 0, false
 	}
-	n := c.base + (uint64(id-1)+c.ids-c.base%c.ids)%c.ids
-	return n, n < c.next
+	after := uint64(id-1) + c.ids - c.base%c.ids
+	if after >= c.ids { // a division less, for each acknowledgement
+		after -= c.ids
+	}
+	return c.base + after, c.base+after < c.next
 }
 
 func (c *conn) packetID(n uint64) uint16 { return uint16(n%c.ids + 1) }
@@ -235,11 +238,16 @@ func (c *conn) forgetSession() {
 func (m *Machine) resume(c *conn) {
 	c.state = online
 	c.touched, c.released, c.answered = c.base, c.base, false
-	if m.c.QoS != 2 {
-		for n := c.base; n < c.next; n++ {
-			if k := c.at(n); k.has(sent) && !k.has(ended) {
-				k.mark |= SentBefore
-			}
+	for n := c.base; n < c.next; n++ {
+		k := c.at(n)
+		if !k.has(sent) || k.has(ended) {
+			continue
+		}
+		if m.c.QoS != 2 {
+			k.mark |= SentBefore
+		}
+		if !k.has(releasable) {
+			m.took(k.Ref)
 		}
 	}
 	m.send(c)
@@ -279,11 +287,10 @@ func (m *Machine) send(c *conn) {
 
 func (m *Machine) publish(c *conn, k *claim) {
 	m.frames = append(m.frames, Frame{
-		Kind: Publish, Conn: c.id, ID: c.packetID(c.touched), Number: c.touched, Ref: k.Ref, Dup: k.has(sent), Mark: k.mark,
+		Kind: Publish, Conn: c.id, ID: c.packetID(c.touched), Number: c.touched, Ref: k.Ref, Dup: k.has(sent), Mark: k.mark, Late: k.late,
 	})
 	if k.has(sent) {
 		k.flags |= resent
-		m.took(k.Ref)
 	}
 	k.flags |= sent
 }

@@ -30,5 +30,7 @@
 //
 // A crash is: throw the Machine away, make a new one, Restore what the outbox remembers, Offer the rows again.
 //
+// With Config.Live the caller says Anew at an Accepted before which no connection was up, and offers the rows again: see live.go.
+//
 // QoS 0 is played as QoS 1 whose PUBACK is the caller's word that the frame was written.
 package session

@@ -34,7 +34,7 @@ func (w *world) brokerTakes(id int) {
 		if !known {
 			reply.code = 0x92
 		} else if !w.atPublish && kept.ref.Row != 0 {
-			w.hand(kept)
+			w.handOn(kept)
 		}
 		delete(s.waiting, p.id)
 		delete(c.busy, p.id)
@@ -98,10 +98,10 @@ func (w *world) brokerPublish(c *client, s *brokerSession, p packet) {
 			}
 		}
 	case w.qos != 2:
-		w.hand(p)
+		w.handOn(p)
 	default:
 		if s.waiting[p.id] = p; w.atPublish {
-			w.hand(p)
+			w.handOn(p)
 		}
 	}
 	if w.qos != 2 || reply.code >= 0x80 && reply.code != 0x91 {
@@ -110,4 +110,4 @@ func (w *world) brokerPublish(c *client, s *brokerSession, p packet) {
 	c.toUs = append(c.toUs, reply)
 }
 
-func (w *world) hand(p packet) { w.out = append(w.out, p) }
+func (w *world) handOn(p packet) { w.out = append(w.out, p) }

@@ -2,15 +2,29 @@ package session
 
 import "github.com/sluicebridge/sluice/bridge"
 
-// lane is a queue of messages that leave in their order. It exists while it has a message queued or a claim open.
+// lane is a queue of messages that leave in their order, or two where live ones overtake. It exists while it has a message queued or a claim open.
 type lane struct {
 	Lane
-	queue  []span
-	head   int  // queue[head:] is the queue
-	here   int  // open claims on the lane's own connection
-	away   int  // open claims elsewhere: the lane waits for their end before it claims anew (rule 15)
-	queued bool // in its connection's list
-	held   bool // its first message was refused for now
+	queue  [classes]queue
+	here   int           // open claims on the lane's own connection
+	away   int           // open claims elsewhere: the lane waits for their end before it claims anew (rule 15)
+	queued [classes]bool // in its connection's list
+	held   bool          // its first message was refused for now
+}
+
+// class tells what may be overtaken from what overtakes. All is backlog unless Config.Live.
+type class uint8
+
+const (
+	backlog class = iota
+	live
+	classes
+)
+
+// queue is a list of spans, in the order of their messages.
+type queue struct {
+	spans []span
+	head  int // spans[head:] is the queue
 }
 
 // span is a run of messages of one row.
@@ -39,30 +53,30 @@ func (m *Machine) lane(of Lane) *lane {
 func (m *Machine) home(l *lane) *conn { return m.conns[l.Hash%uint64(m.c.Connections)] }
 
 // push appends one message and returns how many spans that added.
-func (l *lane) push(ref bridge.Ref, mark Mark) int {
-	if n := len(l.queue); n > l.head {
-		if s := &l.queue[n-1]; s.row == ref.Row && s.to == ref.Index && s.mark == mark {
+func (q *queue) push(ref bridge.Ref, mark Mark) int {
+	if n := len(q.spans); n > q.head {
+		if s := &q.spans[n-1]; s.row == ref.Row && s.to == ref.Index && s.mark == mark {
 			s.to++
 			return 0
 		}
 	}
-	l.queue = append(l.queue, span{ref.Row, ref.Index, ref.Index + 1, mark})
+	q.spans = append(q.spans, span{ref.Row, ref.Index, ref.Index + 1, mark})
 	return 1
 }
 
 // pushBack puts a message that was claimed back to where it belongs: before all that follow it.
-func (l *lane) pushBack(ref bridge.Ref, mark Mark) {
-	if l.head == 0 {
-		l.queue = append(l.queue, span{})
-		copy(l.queue[1:], l.queue)
+func (q *queue) pushBack(ref bridge.Ref, mark Mark) {
+	if q.head == 0 {
+		q.spans = append(q.spans, span{})
+		copy(q.spans[1:], q.spans)
 	} else {
-		l.head--
+		q.head--
 	}
-	i := l.head
-	for ; i+1 < len(l.queue) && l.queue[i+1].before(ref); i++ {
-		l.queue[i] = l.queue[i+1]
+	i := q.head
+	for ; i+1 < len(q.spans) && q.spans[i+1].before(ref); i++ {
+		q.spans[i] = q.spans[i+1]
 	}
-	l.queue[i] = span{ref.Row, ref.Index, ref.Index + 1, mark}
+	q.spans[i] = span{ref.Row, ref.Index, ref.Index + 1, mark}
 }
 
 func (s span) before(ref bridge.Ref) bool {
@@ -70,28 +84,35 @@ func (s span) before(ref bridge.Ref) bool {
 }
 
 // pop takes the first message out and returns how many spans that ended. The queue must not be empty.
-func (l *lane) pop() (ref bridge.Ref, mark Mark, ended int) {
-	s := &l.queue[l.head]
+func (q *queue) pop() (ref bridge.Ref, mark Mark, ended int) {
+	s := &q.spans[q.head]
 	ref, mark = bridge.Ref{Row: s.row, Index: s.from}, s.mark
 	if s.from++; s.from < s.to {
 		return ref, mark, 0
 	}
-	l.head++
+	q.head++
 	switch {
-	case l.head == len(l.queue):
-		l.queue, l.head = l.queue[:0], 0
-	case l.head > 64 && l.head*2 > len(l.queue):
-		l.queue = l.queue[:copy(l.queue, l.queue[l.head:])]
-		l.head = 0
+	case q.head == len(q.spans):
+		q.spans, q.head = q.spans[:0], 0
+	case q.head > 64 && q.head*2 > len(q.spans):
+		q.spans = q.spans[:copy(q.spans, q.spans[q.head:])]
+		q.head = 0
 	}
 	return ref, mark, 1
 }
 
-func (l *lane) empty() bool { return l.head == len(l.queue) }
+func (q *queue) len() int { return len(q.spans) - q.head }
 
-// claimable reports whether the lane's next message may be claimed as far as the lane is concerned.
-func (l *lane) claimable() bool {
-	if l.empty() || l.held {
+// clear empties q, and keeps its memory if that is not much.
+func (q *queue) clear() {
+	if q.spans, q.head = q.spans[:0], 0; cap(q.spans) > 1024 {
+		q.spans = nil
+	}
+}
+
+// claimable reports whether the next message of a class may be claimed as far as the lane is concerned.
+func (l *lane) claimable(x class) bool {
+	if l.queue[x].len() == 0 || l.held {
 		return false
 	}
 	return l.Ordering == bridge.Unordered || l.away == 0 && (l.Ordering == bridge.Pipelined || l.here == 0)
@@ -99,24 +120,30 @@ func (l *lane) claimable() bool {
 
 // enqueue puts a claimable lane on its connection's list; else whatever makes it claimable does.
 func (m *Machine) enqueue(l *lane) {
-	if l.queued || !l.claimable() {
-		return
+	if !l.queued[backlog] || m.c.Live { // else it is there already, which is so often that it should cost nothing
+		m.enqueueBoth(l)
 	}
-	l.queued = true
-	m.home(l).ready.push(l)
+}
+
+func (m *Machine) enqueueBoth(l *lane) {
+	for x := range classes {
+		if !l.queued[x] && l.claimable(x) {
+			l.queued[x] = true
+			m.home(l).ready[x].push(l)
+		}
+	}
 }
 
 // forget gives an idle lane's memory back.
 func (m *Machine) forget(l *lane) {
-	if !l.empty() || l.here+l.away > 0 || l.queued || l.held {
+	if l.queue[backlog].len() > 0 || l.here+l.away > 0 || l.queue[live].len() > 0 || l.queued[backlog] || l.queued[live] || l.held {
 		return
 	}
 	delete(m.lanes, l.Hash)
-	queue := l.queue[:0]
-	if cap(queue) > 1024 {
-		queue = nil
+	for x := range classes {
+		l.queue[x].clear()
 	}
-	*l = lane{queue: queue}
+	*l = lane{queue: l.queue}
 	if len(m.free) < 1024 {
 		m.free = append(m.free, l)
 	}

@@ -18,7 +18,8 @@ type Config struct {
 	Ahead       int   // claims a connection may have beyond its window, so that no send waits for a commit; 0 = none
 	Hold        bool  // a message that is refused for good is tried again like one refused for now; strict lanes only
 	Clean       bool  // the far end is not the one that the restored claims belong to: no session of it can be ours
-	Limit       Limit // bounds how fast new claims are made; nil = nothing does
+	Limit       Limit // bounds how fast new claims are made, of live messages not; nil = nothing does
+	Live        bool  // live rows go before the others; see Anew
 }
 
 // Limit bounds how fast messages are claimed. What is sent again at a resume is not asked for, since it is half done at the broker, but it
@@ -78,6 +79,7 @@ type Frame struct {
 	Kind   Kind
 	Dup    bool
 	Clean  bool
+	Late   bool // a newer message of its lane was claimed before
 	Mark   Mark
 }
 
@@ -88,10 +90,12 @@ type Machine struct {
 	lanes    map[uint64]*lane
 	free     []*lane // for reuse
 	held     []*lane
-	spans    int                     // queued
-	shares   int                     // the same, no lane counting for more than its share
+	spans    [classes]int            // queued
+	shares   [classes]int            // the same, no lane counting for more than its share
 	restored map[bridge.Ref]struct{} // open at the start: their rows come by Offer once more
-	marked   map[bridge.Ref]struct{} // returned in an earlier life while marked
+	marked   map[bridge.Ref]Mark     // the same of those that were returned while marked, and are queued then
+	passed   map[uint64]passed       // by lane: what went before older messages
+	caughtUp bool                    // all of the backlog was offered
 	parking  map[bridge.Ref]string   // refused by the caller, their reason; PUBCOMP is waited for
 	acks     []bridge.Ack            // noted, not in a step yet
 	notes    []bridge.Note
@@ -106,7 +110,7 @@ type Machine struct {
 
 // New returns a machine that has nothing open.
 func New(c Config) *Machine {
-	m := &Machine{c: c.withDefaults(), lanes: make(map[uint64]*lane)}
+	m := &Machine{c: c.withDefaults(), lanes: make(map[uint64]*lane), marked: make(map[bridge.Ref]Mark), passed: make(map[uint64]passed)}
 	for id := range m.c.Connections {
 		m.conns = append(m.conns, &conn{id: uint16(id), clean: c.Clean, ids: uint64(m.c.IDs)})
 	}
@@ -123,9 +127,11 @@ func (m *Machine) Restore(r bridge.Restored, lane func(bridge.Ref) (Lane, error)
 		c.tried, c.unanswered = true, true
 	}
 	m.restored = make(map[bridge.Ref]struct{}, len(r.Claims))
-	m.marked = make(map[bridge.Ref]struct{}, len(r.Marked))
 	for _, ref := range r.Marked {
-		m.marked[ref] = struct{}{}
+		m.remember(ref, SessionLost)
+	}
+	for _, p := range r.Passed {
+		m.passed[p.Lane] = passed{row: p.Row}
 	}
 	for i := range r.Claims {
 		k := &r.Claims[i]
@@ -182,9 +188,17 @@ func (m *Machine) Connections() []uint16 {
 	return ids
 }
 
-// Offer queues the messages of a row that are neither settled nor claimed. Rows must come in ascending order.
+// Offer queues the messages of a row that are neither settled nor claimed. Rows must come in ascending order, live ones and the others each. An empty
+// one says that all the others of the phase were offered.
 func (m *Machine) Offer(row *bridge.Row, laneOf func(i int) Lane) {
+	if row.Count == 0 {
+		m.caughtUp = true
+	}
 	var last *lane
+	x := backlog
+	if row.Live {
+		x = live
+	}
 	for i := range row.Count {
 		ref := bridge.Ref{Row: row.Number, Index: uint32(i)}
 		if row.Settled.Has(i) || m.taken(ref) {
@@ -195,11 +209,11 @@ func (m *Machine) Offer(row *bridge.Row, laneOf func(i int) Lane) {
 			last = m.lane(of)
 		}
 		mark := Unmarked
-		if _, ok := m.marked[ref]; ok {
+		if len(m.marked) > 0 {
+			mark = m.marked[ref]
 			delete(m.marked, ref)
-			mark = SessionLost
 		}
-		m.grow(last, last.push(ref, mark))
+		m.grow(last, x, last.queue[x].push(ref, mark))
 		m.enqueue(last)
 	}
 }
@@ -214,19 +228,33 @@ func (m *Machine) taken(ref bridge.Ref) bool {
 	return ok
 }
 
-// Room reports whether more rows should be offered. A lane counts for a 64th of Queue at most, so that one which is held, or strict and slow, does
+// remember keeps the mark of a message that is queued when its row comes.
+func (m *Machine) remember(ref bridge.Ref, mark Mark) {
+	if mark != Unmarked {
+		m.marked[ref] = mark
+	}
+}
+
+// Room reports whether more rows should be offered that are not live. A lane counts for a 64th of Queue at most, so that one which is held, or strict and slow, does
 // not keep rows from the others; all lanes together may have four times Queue.
-func (m *Machine) Room() bool { return m.shares < m.c.Queue && m.spans < stretch*m.c.Queue }
+func (m *Machine) Room() bool { return m.hasRoom(backlog) }
+
+// LiveRoom is Room for live rows. It is theirs alone.
+func (m *Machine) LiveRoom() bool { return m.hasRoom(live) }
+
+func (m *Machine) hasRoom(x class) bool {
+	return m.shares[x] < m.c.Queue && m.spans[x] < stretch*m.c.Queue
+}
 
 const stretch = 4
 
 func (m *Machine) share() int { return max(1, m.c.Queue/64) }
 
 // grow counts spans that were added to l, or taken from it.
-func (m *Machine) grow(l *lane, by int) {
-	now := len(l.queue) - l.head
-	m.spans += by
-	m.shares += min(now, m.share()) - min(now-by, m.share())
+func (m *Machine) grow(l *lane, x class, by int) {
+	now := l.queue[x].len()
+	m.spans[x] += by
+	m.shares[x] += min(now, m.share()) - min(now-by, m.share())
 }
 
 // Stop makes every later Step free of claims.
@@ -268,7 +296,7 @@ func (m *Machine) Up() bool {
 
 // Behind reports whether there is something to send: queued, or open.
 func (m *Machine) Behind() bool {
-	return m.spans > 0 || slices.ContainsFunc(m.conns, func(c *conn) bool { return c != nil && c.open > 0 })
+	return m.spans[backlog]+m.spans[live] > 0 || slices.ContainsFunc(m.conns, func(c *conn) bool { return c != nil && c.open > 0 })
 }
 
 // Held returns how many lanes wait for Retry.
@@ -302,7 +330,7 @@ func (m *Machine) Step() *bridge.Step {
 	s.Acks, m.acks = m.acks, s.Acks[:0]
 	m.pressing = false
 	s.Notes, m.notes = m.notes, s.Notes[:0]
-	s.Claims = s.Claims[:0]
+	s.Claims, s.Passed = s.Claims[:0], s.Passed[:0]
 	if !m.stopped {
 		m.claim(s)
 	}
@@ -326,7 +354,7 @@ func (m *Machine) Lazy() bool {
 		if c.next-c.base > c.ids/2 || c.removed { // identifiers are needed (rule 11), or the end is
 			return false
 		}
-		if !m.wants(c) || !m.mayClaim() {
+		if !m.wants(c, live) && !(m.wants(c, backlog) && m.mayClaim(backlog)) {
 			continue
 		}
 		if c.next-c.touched <= uint64(m.c.Ahead/2) {
@@ -354,4 +382,5 @@ func (m *Machine) Done() {
 			m.drain(c)
 		}
 	}
+	m.prune()
 }

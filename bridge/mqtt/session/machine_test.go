@@ -43,6 +43,9 @@ func (s *script) commit() string {
 		for _, c := range step.Claims {
 			words = append(words, fmt.Sprintf("claim %d=%d.%d", c.Number, c.Row, c.Index))
 		}
+		for _, p := range step.Passed {
+			words = append(words, fmt.Sprintf("passed %d", p.Row))
+		}
 		s.m.Done()
 	}
 	return strings.Join(words, ", ")
@@ -70,6 +73,9 @@ func (s *script) frames() string {
 		}
 		if f.Mark&session.OtherFarEnd != 0 {
 			w += " elsewhere"
+		}
+		if f.Late {
+			w += " late"
 		}
 		words = append(words, w)
 	}

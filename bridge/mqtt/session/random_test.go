@@ -12,7 +12,7 @@ var schedules = flag.Int("schedules", 1000, "schedules of each variant")
 // TestSchedules runs random schedules of every variant. A fault that never fired fails the test.
 func TestSchedules(t *testing.T) {
 	common := []string{"crash", "crash: step in flight is durable", "crash: step in flight is gone", "network cut",
-		"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "commit failed, tried again", "clean start", "cut after the old session was ended"}
+		"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "commit failed, tried again", "waited for the limit", "clean start", "cut after the old session was ended"}
 	for _, tt := range []struct {
 		variant
 		fires []string
@@ -31,6 +31,14 @@ func TestSchedules(t *testing.T) {
 			[]string{"connection ended on a message", "poison parked"}},
 		{variant{name: "QoS 1, a message ends its connection", qos: 1, poisons: true}, []string{"connection ended on a message", "poison parked"}},
 		{variant{name: "QoS 1, strict, refusals", qos: 1, refuses: true}, []string{"refused for now", "refused for good"}},
+		{variant{name: "QoS 2, strict, live first, refusals, sessions lost", qos: 2, live: true, refuses: true, loses: true},
+			[]string{"late", "phase after phase", "live row while the backlog fills its queue", "refused for now", "lane held and tried again"}},
+		{variant{name: "QoS 2, pipelined, live first, another far end", qos: 2, ordering: bridge.Pipelined, live: true, farChange: true, loses: true},
+			[]string{"late", "phase after phase", "live row while the backlog fills its queue", "another far end"}},
+		{variant{name: "QoS 2, unordered, live first", qos: 2, ordering: bridge.Unordered, live: true, refuses: true}, []string{"phase after phase"}},
+		{variant{name: "QoS 1, strict, live first, refused messages held", qos: 1, live: true, refuses: true, hold: true}, []string{"late", "phase after phase"}},
+		{variant{name: "QoS 1, pipelined, live first, sessions lost", qos: 1, ordering: bridge.Pipelined, live: true, loses: true},
+			[]string{"late", "phase after phase", "live row while the backlog fills its queue"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fired := map[string]int{}

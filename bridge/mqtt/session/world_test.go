@@ -25,6 +25,7 @@ type variant struct {
 	hold      bool
 	poisons   bool // the broker ends the connection on one message
 	farChange bool // a restart may find itself in front of another broker
+	live      bool // new rows go before the backlog: see live_test.go
 }
 
 type packet struct {
@@ -34,6 +35,7 @@ type packet struct {
 	code    byte
 	ref     bridge.Ref
 	mark    bool
+	late    bool
 	clean   bool
 	present bool
 	window  int
@@ -66,6 +68,8 @@ type world struct {
 	rows      []bridge.Row // appended so far
 	coming    []bridge.Row
 	offered   int
+	phase     phase
+	tokens    *tokens // nil: no limit
 	step      *bridge.Step
 	clients   [maxClients]client
 	sessions  [maxClients]brokerSession
@@ -83,6 +87,10 @@ func newWorld(v variant, seed uint64, fired map[string]int) *world {
 	w := &world{variant: v, pick: rng.IntN, fired: fired, refusals: map[bridge.Ref]int{}, published: map[bridge.Ref]int{}}
 	w.ids, w.atPublish, w.says91, w.faults = 5+w.pick(3), w.pick(2) == 0, w.pick(2) == 0, w.pick(7)
 	w.box = newBox(w.ids)
+	w.phase.sent = map[string]uint64{}
+	if w.pick(2) == 0 {
+		w.tokens = new(tokens)
+	}
 	for n := range 5 + w.pick(6) {
 		r := bridge.Row{Number: uint64(n + 1), Stream: string(rune('a' + w.pick(streams))), Count: 1 + w.pick(4)}
 		w.coming = append(w.coming, r)
@@ -115,6 +123,7 @@ func (w *world) boot() {
 		w.fire("another number of clients")
 	}
 	w.conns, w.step, w.offered = conns, nil, 0
+	w.phase.end()
 	changed := w.m != nil && w.farChange && w.pick(2) == 0
 	if changed {
 		w.fire("another far end")
@@ -126,10 +135,14 @@ func (w *world) boot() {
 		w.fire("start with a CONNECT unanswered")
 		w.lossy = true
 	}
-	w.m = session.New(session.Config{
+	c := session.Config{
 		QoS: w.qos, Connections: conns, IDs: w.ids, Window: 1 + w.pick(6), Queue: 1 + w.pick(9), Claims: 1 + w.pick(4), Ahead: w.pick(4),
-		Hold: w.hold, Clean: changed,
-	})
+		Hold: w.hold, Clean: changed, Live: w.live,
+	}
+	if w.tokens != nil {
+		c.Limit = w.tokens
+	}
+	w.m = session.New(c)
 	if err := w.m.Restore(r, func(r bridge.Ref) (session.Lane, error) { return w.lane(r.Row), nil }); err != nil {
 		w.fail = err.Error()
 	}
@@ -149,7 +162,7 @@ func (w *world) otherBroker() {
 
 var acts = []func(*world) bool{
 	(*world).append, (*world).offer, (*world).commit, (*world).done, (*world).dial, (*world).brokerReads, (*world).weRead, (*world).retry,
-	(*world).brokerReads, (*world).weRead,
+	(*world).brokerReads, (*world).weRead, (*world).fill,
 }
 
 // run plays one schedule and returns what failed.
@@ -178,7 +191,7 @@ func (w *world) run() string {
 }
 
 func (w *world) finished() bool {
-	return len(w.rows) == len(w.coming) && w.offered == len(w.rows) && w.box.finished(w.rows) && w.m.Held() == 0
+	return len(w.rows) == len(w.coming) && (w.live || w.offered == len(w.rows)) && w.box.finished(w.rows) && w.m.Held() == 0
 }
 
 func (w *world) append() bool {
@@ -190,6 +203,9 @@ func (w *world) append() bool {
 }
 
 func (w *world) offer() bool {
+	if w.live {
+		return w.offerPhase()
+	}
 	if w.offered == len(w.rows) || !w.m.Room() {
 		return false
 	}
@@ -197,6 +213,16 @@ func (w *world) offer() bool {
 	r.Settled = w.box.bitmap(r)
 	w.m.Offer(&r, func(int) session.Lane { return w.lane(r.Number) })
 	w.offered++
+	return true
+}
+
+// fill is time passing at the limit.
+func (w *world) fill() bool {
+	if !w.m.Waits() {
+		return false
+	}
+	w.fire("waited for the limit")
+	*w.tokens = tokens(1 + w.pick(3))
 	return true
 }
 
@@ -270,6 +296,9 @@ func (w *world) carry() {
 			// Counted only: the mark says "perhaps", a claim of a lost session may never have been sent.
 			w.fire("marked and never sent before")
 		}
+		if f.Kind == session.Publish {
+			w.checkLate(f)
+		}
 		if !c.up {
 			continue
 		}
@@ -280,7 +309,7 @@ func (w *world) carry() {
 				w.fire("identifiers wrapped")
 			}
 		}
-		c.toBroker = append(c.toBroker, packet{kind: f.Kind, id: f.ID, ref: f.Ref, mark: f.Mark != 0, clean: f.Clean})
+		c.toBroker = append(c.toBroker, packet{kind: f.Kind, id: f.ID, ref: f.Ref, mark: f.Mark != 0, late: f.Late, clean: f.Clean})
 	}
 }
 
@@ -304,6 +333,7 @@ func (w *world) weRead() bool {
 		w.cut(id)
 	default:
 		c.answered = true
+		w.begin()
 		w.m.Accepted(uint16(id), p.present, p.window)
 	}
 	return true
@@ -395,6 +425,9 @@ func (w *world) verdict() string {
 			continue
 		}
 		stream := w.coming[p.ref.Row-1].Stream
+		if p.late {
+			stream += " late" // they and the others each have an order
+		}
 		if l := last[stream]; w.ordering != bridge.Unordered && (l.Row > p.ref.Row || l.Row == p.ref.Row && l.Index > p.ref.Index) {
 			return "order"
 		}
