@@ -29,7 +29,7 @@ test: ## unit and in-process tests, Go alone
 race:
 	$(GO) test -race -short ./...
 
-explore: ## SEEDS schedules of the simulation, from SEED on; `make test` plays 100,000
+explore: ## SEEDS schedules of the simulation, from SEED on; `make test` plays 110,000
 	$(GO) test -count=1 -timeout 0 -v -run TestSchedules ./tests/simulation -schedules $(SEEDS) -seed $(SEED)
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -18,6 +18,7 @@ type packet struct {
 	code    byte
 	ref     bridge.Ref
 	mark    bool
+	late    bool
 	clean   bool
 	present bool
 	window  int

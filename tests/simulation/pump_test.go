@@ -12,6 +12,8 @@ type pump struct {
 	m      *session.Machine
 	conns  int
 	after  uint64       // last row offered
+	phase  phase        // in place of after, where live messages go first
+	limit  *tokens      // nil: none
 	step   *bridge.Step // in the ledger's hands
 	commit *write       // of step
 }
@@ -23,7 +25,9 @@ type sends struct {
 	must    map[bridge.Ref]bool // sent in a session that was lost: any later claim is marked
 	claimed map[bridge.Ref]bool // at any time
 	open    map[claimName]bridge.Ref
-	trying  map[uint16]bool // connections whose last CONNECT has no noted answer
+	trying  map[uint16]bool     // connections whose last CONNECT has no noted answer
+	newest  map[string]uint64   // by stream: newest row that was published
+	late    map[bridge.Ref]bool // whether it was late, under the present claim
 }
 
 type claimName struct {
@@ -32,7 +36,10 @@ type claimName struct {
 }
 
 func newSends() sends {
-	return sends{map[bridge.Ref]int{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[claimName]bridge.Ref{}, map[uint16]bool{}}
+	return sends{
+		map[bridge.Ref]int{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[claimName]bridge.Ref{}, map[uint16]bool{},
+		map[string]uint64{}, map[bridge.Ref]bool{},
+	}
 }
 
 const maxClients = 3
@@ -64,10 +71,15 @@ func (w *world) bootPump(first bool) pump {
 		w.fire("start with a CONNECT unanswered")
 		w.lossy = true
 	}
-	p.m = session.New(session.Config{
+	c := session.Config{
 		QoS: w.qos, Connections: p.conns, IDs: w.ids, Window: 1 + w.pick(6), Queue: 1 + w.pick(9), Claims: 1 + w.pick(4), Ahead: w.pick(4),
-		Hold: w.hold, Clean: changed,
-	})
+		Hold: w.hold, Clean: changed, Live: w.live,
+	}
+	if w.chance(2) {
+		p.limit = new(tokens)
+		c.Limit = p.limit
+	}
+	p.m = session.New(c)
 	if err := p.m.Restore(r, func(r bridge.Ref) (session.Lane, error) { return w.laneOf(r.Row), nil }); err != nil {
 		w.failf("restore: %v", err)
 	}
@@ -80,7 +92,12 @@ func (w *world) laneOf(row uint64) session.Lane {
 
 // offer is the pump reading the next row.
 func (w *world) offer() bool {
-	if w.gate == nil || !w.gate.pump.m.Room() {
+	switch {
+	case w.gate == nil:
+		return false
+	case w.live:
+		return w.offerPhase(&w.gate.pump)
+	case !w.gate.pump.m.Room():
 		return false
 	}
 	p := &w.gate.pump
@@ -101,9 +118,11 @@ func (w *world) handIn() bool {
 		return false
 	}
 	p := &w.gate.pump
+	given := p.limit.given()
 	if p.step = p.m.Step(); p.step == nil {
 		return false
 	}
+	w.checkClaims(p, given)
 	w.submitStep(p)
 	return true
 }
@@ -115,7 +134,7 @@ func (w *world) submitStep(p *pump) {
 }
 
 func cloneStep(s *bridge.Step) *bridge.Step {
-	return &bridge.Step{Acks: slices.Clone(s.Acks), Notes: slices.Clone(s.Notes), Claims: slices.Clone(s.Claims)}
+	return &bridge.Step{Acks: slices.Clone(s.Acks), Notes: slices.Clone(s.Notes), Claims: slices.Clone(s.Claims), Passed: slices.Clone(s.Passed)}
 }
 
 // putStep makes a step durable, and holds it to the rules that the ledger cannot know.
@@ -131,6 +150,7 @@ func (w *world) putStep(s *bridge.Step) error {
 			continue
 		case bridge.AckReturned:
 			delete(w.sends.sent, ref)
+			delete(w.sends.late, ref)
 		}
 		delete(w.sends.open, name)
 	}
@@ -248,13 +268,16 @@ func (w *world) carry() {
 				w.fire("clean start")
 			}
 		}
+		if f.Kind == session.Publish {
+			w.checkLate(f)
+		}
 		if !c.up {
 			continue
 		}
 		if f.Kind == session.Publish {
 			w.published(f)
 		}
-		c.toBroker = append(c.toBroker, packet{kind: f.Kind, id: f.ID, ref: f.Ref, mark: f.Mark != 0, clean: f.Clean})
+		c.toBroker = append(c.toBroker, packet{kind: f.Kind, id: f.ID, ref: f.Ref, mark: f.Mark != 0, late: f.Late, clean: f.Clean})
 	}
 }
 
@@ -299,6 +322,7 @@ func (w *world) weRead() bool {
 			m.Distrust(uint16(id))
 			return true
 		}
+		w.cameBack()
 		m.Accepted(uint16(id), p.present, p.window)
 	}
 	return true

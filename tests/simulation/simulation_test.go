@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 100_000, "schedules of all variants together")
+	schedules = flag.Int("schedules", 110_000, "schedules of all variants together")
 	firstSeed = flag.Uint64("seed", 0, "first seed")
 )
 
@@ -28,7 +28,7 @@ var common = []string{
 	"edge store killed", "replication log lost", "task made after the data", "held", "reconciled", "gap and 422", "query failed",
 	"disk full", "disk hangs", "outcome of a commit unknown", "commit not begun in time", "process ended: outcome of a step unknown", "quota reached",
 	"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "clean start",
-	"cut after the old session was ended",
+	"cut after the old session was ended", "waited for the limit",
 }
 
 // variants are the worlds that are played, each with what must have happened in it beside that.
@@ -56,6 +56,15 @@ var variants = []struct {
 	{variant{name: "QoS 1, pipelined, sessions lost", qos: 1, ordering: bridge.Pipelined, loses: true, updates: true}, []string{"session lost", "marked double"}},
 	{variant{name: "QoS 1, a message ends its connection", qos: 1, poisons: true}, []string{"connection ended on a message"}},
 	{variant{name: "QoS 1, strict, refusals", qos: 1, refuses: true}, []string{"refused for now", "refused for good"}},
+	{variant{name: "QoS 2, strict, live first, refusals, sessions lost", qos: 2, live: true, refuses: true, loses: true, lates: true},
+		[]string{"late", "phase after phase", "live row while the backlog fills its queue", "lane held and tried again", "session lost"}},
+	{variant{name: "QoS 2, pipelined, live first, another far end, updates", qos: 2, ordering: bridge.Pipelined, live: true, farChange: true, updates: true},
+		[]string{"late", "phase after phase", "live row while the backlog fills its queue", "another far end"}},
+	{variant{name: "QoS 2, unordered, live first", qos: 2, ordering: bridge.Unordered, live: true, refuses: true}, []string{"phase after phase"}},
+	{variant{name: "QoS 1, strict, live first, refused messages held", qos: 1, live: true, refuses: true, hold: true},
+		[]string{"late", "phase after phase", "lane held and tried again"}},
+	{variant{name: "QoS 1, pipelined, live first, sessions lost", qos: 1, ordering: bridge.Pipelined, live: true, loses: true},
+		[]string{"late", "phase after phase", "live row while the backlog fills its queue", "session lost"}},
 }
 
 // TestSchedules plays schedules of every variant. A fault that never fired fails the test.

@@ -15,7 +15,7 @@ func (w *world) verdict() {
 	}
 }
 
-// arrivals: no double without a mark and a cause, and in order.
+// arrivals: no double without a mark and a cause, and in order. What is late has an order of its own.
 func (w *world) arrivals() {
 	times := map[string]int{}
 	type place struct {
@@ -39,14 +39,18 @@ func (w *world) arrivals() {
 		if w.ordering == bridge.Unordered {
 			continue
 		}
-		if l := last[stream]; l.row > p.ref.Row || l.row == p.ref.Row && l.at > p.ref.Index {
+		class := stream
+		if p.late {
+			class += " late"
+		}
+		if l := last[class]; l.row > p.ref.Row || l.row == p.ref.Row && l.at > p.ref.Index {
 			w.failf("order: %s after row %d message %d", id, l.row, l.at)
 		}
-		last[stream] = place{p.ref.Row, p.ref.Index}
-		if r := w.edge.entries[stream].ever(m.Time); m.Time < newest[stream] && m.Revision == 0 && !r.late && !r.loose {
-			w.failf("order: %s after %d, although nothing let it be late", id, newest[stream])
+		last[class] = place{p.ref.Row, p.ref.Index}
+		if r := w.edge.entries[stream].ever(m.Time); m.Time < newest[class] && m.Revision == 0 && !r.late && !r.loose {
+			w.failf("order: %s after %d, although nothing let it be late", id, newest[class])
 		}
-		newest[stream] = max(newest[stream], m.Time)
+		newest[class] = max(newest[class], m.Time)
 	}
 }
 

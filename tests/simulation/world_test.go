@@ -7,6 +7,7 @@
 //	guest_test.go   a stateful module
 //	disk_test.go    the ledger: what is durable, what is in a commit, what waits
 //	pump_test.go    the step machine between the ledger and the connections
+//	live_test.go    the same where live messages go first, and where a limit is on claims
 //	broker_test.go  the far end, its sessions, its moods
 //	fault_test.go   what breaks
 //	verdict_test.go what must be true in the end
@@ -43,6 +44,7 @@ type variant struct {
 	evicts    bool // the edge store's quota takes records away
 	twins     bool // two tasks replicate the same entries
 	modules   bool // a module asks for a batch again later
+	live      bool // what is appended since the remote is back goes first
 }
 
 // world is one schedule.
@@ -170,7 +172,7 @@ var acts = []func(*world) bool{
 	(*world).write, (*world).post, (*world).serve, (*world).hear, (*world).begin, (*world).evict, // the edge and the target
 	(*world).work, (*world).work, (*world).expire, (*world).pass, // code that waits
 	(*world).commit, (*world).commit, (*world).offer, (*world).handIn, (*world).stepped, (*world).giveUp, // the ledger and the pump
-	(*world).dial, (*world).brokerReads, (*world).weRead, (*world).brokerReads, (*world).weRead, (*world).retry, // the far end
+	(*world).dial, (*world).brokerReads, (*world).weRead, (*world).brokerReads, (*world).weRead, (*world).retry, (*world).fill, // the far end
 	(*world).recover,
 }
 

@@ -99,92 +99,14 @@ func TestLiveLimit(t *testing.T) {
 	}
 }
 
-// What a world has more where live rows go first: a pump with two readers. A row is read some time before it is offered, so what is known of it
-// is old by then.
-
-// phase is what the two readers have come to.
-type phase struct {
-	begun         bool // else there was no connection yet: all rows are read in order
-	newest        int  // rows before it are the backlog
-	back, front   int  // next row of each reader
-	ended         bool // the empty row was offered
-	backs, fronts []bridge.Row
-	sent          map[string]uint64 // by stream: newest row that was published. Outlives phases
-}
-
-func (p *phase) end() { *p = phase{sent: p.sent} }
-
-// begin is an accepted CONNECT.
-func (w *world) begin() {
-	if !w.live || w.m.Up() {
-		return
+// TestLiveMarks: what was returned marked is marked when it is claimed, however many phases come in between (rule 14).
+func TestLiveMarks(t *testing.T) {
+	s := newScript(t, session.Config{QoS: 2, Live: true}, bridge.Restored{Marked: []bridge.Ref{{Row: 1, Index: 1}}})
+	s.offer(1, 3)
+	for range 2 {
+		s.m.Anew()
+		s.offer(1, 3)
 	}
-	if w.phase.begun {
-		w.fire("phase after phase")
-	}
-	w.phase.end()
-	w.phase.begun, w.phase.newest, w.phase.front = true, len(w.rows), len(w.rows)
-	w.m.Anew()
-}
-
-// offerPhase reads a row, or hands one over.
-func (w *world) offerPhase() bool {
-	p := &w.phase
-	last := p.newest
-	if !p.begun {
-		last = len(w.rows)
-	}
-	switch n := w.pick(4); {
-	case n == 0 && p.back < last && len(p.backs) < 2:
-		p.backs, p.back = append(p.backs, w.read(p.back, false)), p.back+1
-	case n == 1 && p.begun && p.front < len(w.rows) && len(p.fronts) < 2:
-		p.fronts, p.front = append(p.fronts, w.read(p.front, true)), p.front+1
-	case n == 2 && len(p.backs) > 0 && w.m.Room():
-		w.hand(&p.backs)
-	case n == 2 && p.begun && p.back == last && len(p.backs) == 0 && !p.ended:
-		w.m.Offer(&bridge.Row{Number: uint64(last)}, nil)
-		p.ended = true
-	case n == 3 && len(p.fronts) > 0 && w.m.LiveRoom():
-		if !w.m.Room() {
-			w.fire("live row while the backlog fills its queue")
-		}
-		w.hand(&p.fronts)
-	default:
-		return false
-	}
-	return true
-}
-
-// read takes a row as the outbox knows it now.
-func (w *world) read(at int, live bool) bridge.Row {
-	r := w.rows[at]
-	r.Settled, r.Live = w.box.bitmap(r), live
-	return r
-}
-
-func (w *world) hand(rows *[]bridge.Row) {
-	r := (*rows)[0]
-	*rows = (*rows)[1:]
-	w.m.Offer(&r, func(int) session.Lane { return w.lane(r.Number) })
-}
-
-// checkLate: what goes out after a newer message of its stream says so, and nothing else does.
-func (w *world) checkLate(f session.Frame) {
-	stream := w.coming[f.Row-1].Stream
-	newest := w.phase.sent[stream]
-	w.phase.sent[stream] = max(newest, f.Row)
-	if f.Dup || w.ordering == bridge.Unordered { // as it was the first time
-		if f.Late && w.ordering == bridge.Unordered {
-			w.fail = "late without an order"
-		}
-		return
-	}
-	if late := newest > f.Row; late != f.Late {
-		w.fail = "late not marked"
-		if f.Late {
-			w.fail = "late marked without a newer one before"
-		}
-	} else if late {
-		w.fire("late")
-	}
+	s.online(false, 10)
+	s.want("sent", s.frames(), "CONNECT clean, PUBLISH 1, PUBLISH 2 marked, PUBLISH 3")
 }
