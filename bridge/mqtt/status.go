@@ -125,7 +125,8 @@ func newCounters(name string, m *bridge.Metrics) counters {
 	c := counters{m: m, name: name}
 	if m != nil {
 		c.delivered, c.parked = m.MessagesDelivered.At(name), m.RecordsParked.At(name)
-		for i := range causes { // a counter that is missing until the first double cannot be watched
+		m.PossibleDuplicate.At(name + "/" + Refilled) // a counter that is missing until the first double cannot be watched
+		for i := range causes {
 			m.PossibleDuplicate.At(name + "/" + causes[i].name)
 		}
 	}

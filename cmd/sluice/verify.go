@@ -201,6 +201,8 @@ func (s *side) job(ctx context.Context) (job *verify.Job, done func(), err error
 	}
 	for name, lane := range lanes {
 		switch {
+		case s.file.Remotes.MQTT[s.remote].Drain.Priority == bridge.LiveFirst:
+			job.Unordered[name] = fmt.Sprintf("priority = \"live\" of remote %s", s.remote)
 		case lane.Ordering == bridge.Unordered:
 			job.Unordered[name] = "its ordering is none"
 		case lane.PerMessage():

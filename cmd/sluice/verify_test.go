@@ -116,7 +116,8 @@ func TestChoose(t *testing.T) {
 // TestVerifyCommand: the exit code, the table and the sentence, beside a bridge that runs and when it is stopped.
 func TestVerifyCommand(t *testing.T) {
 	b := newBench(t)
-	path := b.write(b.keeping())
+	text := b.keeping()
+	path := b.write(text)
 	g, stop := b.start(path)
 	b.send(g, 0, 50)
 	var ids []string
@@ -168,5 +169,15 @@ func TestVerifyCommand(t *testing.T) {
 	stop()
 	if code, out := verifyList(missing); code != 3 || !strings.Contains(out, ids[5]) {
 		t.Errorf("with the bridge stopped: exit %d, want 3:\n%s", code, out)
+	}
+	backwards := slices.Clone(ids)
+	slices.Reverse(backwards)
+	if code, out := verifyList(backwards, "--in-order"); code != 3 || !strings.Contains(out, "98 misorders in 2 of 2 streams") {
+		t.Errorf("backwards: exit %d, want 3:\n%s", code, out)
+	}
+	b.write(text + "\n[remotes.mqtt.far.drain]\npriority = \"live\"\n")
+	code, out := verifyList(backwards, "--in-order")
+	if said := `the order of pipeline p was not compared: priority = "live" of remote far`; code != 0 || !strings.Contains(out, said) {
+		t.Errorf("backwards with live messages first: exit %d, want 0 and %q:\n%s", code, said, out)
 	}
 }
