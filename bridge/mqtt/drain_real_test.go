@@ -13,36 +13,42 @@ import (
 	"github.com/sluicebridge/sluice/tests/real"
 )
 
-// watched is an outbox that holds the claims of a backlog to a limit: at no time are more than the rate allows since the start. Of later rows, which
+// watched is an outbox that holds the claims of a backlog to a limit: at no time are more than it allows since the start. Of later rows, which
 // have one message, it knows how long they took.
 type watched struct {
 	*bridgetest.Outbox
 	t       *testing.T
-	rate    float64 // messages a second; 0: any
-	backlog uint64  // rows
+	most    func(time.Duration) float64 // claims since the start; nil: any
+	backlog uint64                      // rows
 	start   time.Time
-	claims  int
+	claims  int               // of the backlog
+	first   time.Duration     // when the first of them was made
 	open    map[uint64]uint64 // send number to row
 
 	mu   sync.Mutex
 	came map[uint64]time.Time // rows that are not delivered yet; guarded by mu
 	took []time.Duration      // guarded by mu
+	left int                  // of the backlog, not claimed when the last of came was delivered; guarded by mu
 }
 
 func (o *watched) Commit(ctx context.Context, s *bridge.Step) error {
+	since := time.Since(o.start)
 	for _, c := range s.Claims {
 		if o.open[c.Number] = c.Row; c.Row <= o.backlog {
-			o.claims++
+			if o.claims++; o.claims == 1 {
+				o.first = since
+			}
 		}
 	}
-	if most := o.rate * time.Since(o.start).Seconds(); o.rate > 0 && float64(o.claims) > most {
-		o.t.Errorf("%d claims after %v, want at most %.0f", o.claims, time.Since(o.start), most)
+	if o.most != nil && float64(o.claims) > o.most(since) {
+		o.t.Errorf("%d claims after %v, want at most %.0f", o.claims, since, o.most(since))
 	}
 	o.mu.Lock()
 	for _, a := range s.Acks {
 		row := o.open[a.Number]
 		if came, ok := o.came[row]; ok && a.Kind == bridge.AckDelivered {
 			o.took = append(o.took, time.Since(came))
+			o.left = int(o.backlog)*drainPer - o.claims
 			delete(o.came, row)
 		}
 	}
@@ -50,61 +56,82 @@ func (o *watched) Commit(ctx context.Context, s *bridge.Step) error {
 	return o.Outbox.Commit(ctx, s)
 }
 
-// TestDrainMosquitto drains a backlog to a Mosquitto as shipped while a message comes in every 20 ms, and says how fast, and how long those took.
+const drainRows, drainPer = 500, 20
+
+// TestDrainMosquitto drains a backlog to a Mosquitto as shipped while a message comes in every 20 ms, and says how fast, and how long those took. What
+// must not be is asserted: more than the limit allows, and live messages behind a backlog that the limit keeps for seconds.
 func TestDrainMosquitto(t *testing.T) {
 	broker := real.StartBroker(t)
-	const rows, per = 200, 20
+	steady := func(rate float64) func(time.Duration) float64 {
+		return func(since time.Duration) float64 { return rate * since.Seconds() }
+	}
+	rising := func(since time.Duration) float64 { // from 200 to 2,000 in 2 s
+		s := since.Seconds()
+		return 200*s + 450*min(s, 2)*min(s, 2) + 1800*max(s-2, 0)
+	}
 	for _, tt := range []struct {
 		name string
 		qos  int
 		d    bridge.Drain
+		most func(time.Duration) float64
 	}{
-		{"no limit", 1, bridge.Drain{}},
-		{"no limit", 2, bridge.Drain{}},
-		{"2000 records", 1, bridge.Drain{MaxRecordsPerS: 2000}},
-		{"2000 records", 2, bridge.Drain{MaxRecordsPerS: 2000}},
-		{"rising to 2000 in 2 s", 2, bridge.Drain{MaxRecordsPerS: 2000, RampUp: bridge.Duration(2 * time.Second)}},
-		{"bytes for 2000 records", 2, bridge.Drain{MaxBytesPerS: bridge.Size(2000 * rowCost(t))}},
-		{"2000 records, live first", 1, bridge.Drain{MaxRecordsPerS: 2000, Priority: bridge.LiveFirst}},
-		{"2000 records, live first", 2, bridge.Drain{MaxRecordsPerS: 2000, Priority: bridge.LiveFirst}},
-		{"live first", 2, bridge.Drain{Priority: bridge.LiveFirst}},
+		{"no limit", 1, bridge.Drain{}, nil},
+		{"no limit", 2, bridge.Drain{}, nil},
+		{"1000 records", 1, bridge.Drain{MaxRecordsPerS: 1000}, steady(1000)},
+		{"1000 records", 2, bridge.Drain{MaxRecordsPerS: 1000}, steady(1000)},
+		{"rising to 2000 in 2 s", 2, bridge.Drain{MaxRecordsPerS: 2000, RampUp: bridge.Duration(2 * time.Second)}, rising},
+		{"bytes for 2000 records", 2, bridge.Drain{MaxBytesPerS: bridge.Size(2000 * rowCost(t))}, steady(2010)}, // a row's size ends in fractions
+		{"jitter of 2 s", 2, bridge.Drain{Jitter: bridge.Duration(2 * time.Second)}, nil},
+		{"1000 records, live first", 1, bridge.Drain{MaxRecordsPerS: 1000, Priority: bridge.LiveFirst}, steady(1000)},
+		{"1000 records, live first", 2, bridge.Drain{MaxRecordsPerS: 1000, Priority: bridge.LiveFirst}, steady(1000)},
+		{"live first", 2, bridge.Drain{Priority: bridge.LiveFirst}, nil},
 	} {
 		t.Run(fmt.Sprintf("%s, QoS %d", tt.name, tt.qos), func(t *testing.T) {
 			l := bridgetest.NewLedger(t, "far")
-			appendRows(t, l, 0, rows, per, "bucket/a", "bucket/b")
+			appendRows(t, l, 0, drainRows, drainPer, "bucket/a", "bucket/b")
 			c := testConfig(fmt.Sprintf("127.0.0.1:%d", broker.Port))
 			c.QoS, c.Drain, c.ClientID = tt.qos, tt.d, t.Name()
-			o := pipelined
-			o.Metrics = new(bridge.Metrics)
 			out := &watched{
-				Outbox: l.Outbox("far"), t: t, rate: float64(tt.d.MaxRecordsPerS), backlog: rows, start: time.Now(),
+				Outbox: l.Outbox("far"), t: t, most: tt.most, backlog: drainRows, start: time.Now(),
 				open: make(map[uint64]uint64), came: make(map[uint64]time.Time),
 			}
-			_, stop := startRemote(t, c, o, out)
-			delivered := func(n int) func() (bool, string) {
-				return func() (bool, string) {
-					have := o.Metrics.MessagesDelivered.At("far").Load()
-					return have >= int64(n), fmt.Sprint(have)
-				}
-			}
-			real.Eventually(t, time.Minute, "the first message", delivered(1))
-			first, more, tick := time.Now(), 0, time.NewTicker(20*time.Millisecond)
-			defer tick.Stop()
-			for ; more < 50; <-tick.C { // for a second
-				out.mu.Lock()
-				out.came[uint64(rows+more+1)] = time.Now()
-				out.mu.Unlock()
-				appendRows(t, l, rows*per+more, 1, 1, "bucket/a")
-				more++
-			}
-			real.Eventually(t, time.Minute, "all messages", delivered(rows*per+more))
-			took := time.Since(first)
-			if err := stop(); err != nil {
-				t.Fatal(err)
-			}
+			took, live := drainBeside(t, c, l, out)
 			slices.Sort(out.took)
-			t.Logf("%d messages in %v: %.0f/s; those that came meanwhile took %v, at most %v", rows*per+more, took.Round(time.Millisecond),
-				float64(rows*per+more)/took.Seconds(), out.took[more/2].Round(time.Millisecond), out.took[more-1].Round(time.Millisecond))
+			t.Logf("first claim after %v, %d messages in %v: %.0f/s without the others; those that came meanwhile took %v, at most %v",
+				out.first.Round(time.Millisecond), drainRows*drainPer+live, took.Round(time.Millisecond), drainRows*drainPer/took.Seconds(),
+				out.took[live/2].Round(time.Millisecond), out.took[live-1].Round(time.Millisecond))
+			if tt.d.Priority == bridge.LiveFirst && tt.d.Limits() && out.left == 0 {
+				t.Error("the last live message was delivered behind the backlog")
+			}
 		})
 	}
+}
+
+// drainBeside runs a remote until its backlog is sent and what comes in during a second of that. It returns how long that took and how many came in.
+func drainBeside(t *testing.T, c Config, l *bridgetest.Ledger, out *watched) (took time.Duration, live int) {
+	o := pipelined
+	o.Metrics = new(bridge.Metrics)
+	_, stop := startRemote(t, c, o, out)
+	delivered := func(n int) func() (bool, string) {
+		return func() (bool, string) {
+			have := o.Metrics.MessagesDelivered.At("far").Load()
+			return have >= int64(n), fmt.Sprint(have)
+		}
+	}
+	real.Eventually(t, time.Minute, "the first message", delivered(1))
+	first, tick := time.Now(), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for ; live < 50; <-tick.C { // for a second
+		out.mu.Lock()
+		out.came[uint64(drainRows+live+1)] = time.Now()
+		out.mu.Unlock()
+		appendRows(t, l, drainRows*drainPer+live, 1, 1, "bucket/a")
+		live++
+	}
+	real.Eventually(t, time.Minute, "all messages", delivered(drainRows*drainPer+live))
+	took = time.Since(first)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	return took, live
 }
