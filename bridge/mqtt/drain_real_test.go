@@ -18,10 +18,12 @@ import (
 type watched struct {
 	*bridgetest.Outbox
 	t       *testing.T
-	most    func(time.Duration) float64 // claims since the start; nil: any
-	backlog uint64                      // rows
+	most    func(time.Duration) float64 // claims since the start, or bytes of them; nil: any
+	bytes   bool
+	backlog uint64 // rows
 	start   time.Time
 	claims  int               // of the backlog
+	size    int               // of their payloads, which is all that this ledger counts
 	first   time.Duration     // when the first of them was made
 	open    map[uint64]uint64 // send number to row
 
@@ -34,14 +36,24 @@ type watched struct {
 func (o *watched) Commit(ctx context.Context, s *bridge.Step) error {
 	since := time.Since(o.start)
 	for _, c := range s.Claims {
-		if o.open[c.Number] = c.Row; c.Row <= o.backlog {
-			if o.claims++; o.claims == 1 {
-				o.first = since
-			}
+		if o.open[c.Number] = c.Row; c.Row > o.backlog {
+			continue
 		}
+		if o.claims++; o.claims == 1 {
+			o.first = since
+		}
+		messages, err := o.Messages(c.Row)
+		if err != nil {
+			return err
+		}
+		o.size += len(messages[c.Index].Payload)
 	}
-	if o.most != nil && float64(o.claims) > o.most(since) {
-		o.t.Errorf("%d claims after %v, want at most %.0f", o.claims, since, o.most(since))
+	spent := o.claims
+	if o.bytes {
+		spent = o.size
+	}
+	if o.most != nil && float64(spent) > o.most(since) {
+		o.t.Errorf("%d after %v, want at most %.0f", spent, since, o.most(since))
 	}
 	o.mu.Lock()
 	for _, a := range s.Acks {
@@ -80,7 +92,7 @@ func TestDrainMosquitto(t *testing.T) {
 		{"1000 records", 1, bridge.Drain{MaxRecordsPerS: 1000}, steady(1000)},
 		{"1000 records", 2, bridge.Drain{MaxRecordsPerS: 1000}, steady(1000)},
 		{"rising to 2000 in 2 s", 2, bridge.Drain{MaxRecordsPerS: 2000, RampUp: bridge.Duration(2 * time.Second)}, rising},
-		{"bytes for 2000 records", 2, bridge.Drain{MaxBytesPerS: bridge.Size(2000 * rowCost(t))}, steady(2010)}, // a row's size ends in fractions
+		{"10000 B", 2, bridge.Drain{MaxBytesPerS: 10_000}, steady(10_010)}, // the last message may be larger than what is left
 		{"jitter of 2 s", 2, bridge.Drain{Jitter: bridge.Duration(2 * time.Second)}, nil},
 		{"1000 records, live first", 1, bridge.Drain{MaxRecordsPerS: 1000, Priority: bridge.LiveFirst}, steady(1000)},
 		{"1000 records, live first", 2, bridge.Drain{MaxRecordsPerS: 1000, Priority: bridge.LiveFirst}, steady(1000)},
@@ -92,13 +104,13 @@ func TestDrainMosquitto(t *testing.T) {
 			c := testConfig(fmt.Sprintf("127.0.0.1:%d", broker.Port))
 			c.QoS, c.Drain, c.ClientID = tt.qos, tt.d, t.Name()
 			out := &watched{
-				Outbox: l.Outbox("far"), t: t, most: tt.most, backlog: drainRows, start: time.Now(),
+				Outbox: l.Outbox("far"), t: t, most: tt.most, bytes: tt.d.MaxBytesPerS > 0, backlog: drainRows, start: time.Now(),
 				open: make(map[uint64]uint64), came: make(map[uint64]time.Time),
 			}
 			took, live := drainBeside(t, c, l, out)
 			slices.Sort(out.took)
-			t.Logf("first claim after %v, %d messages in %v: %.0f/s without the others; those that came meanwhile took %v, at most %v",
-				out.first.Round(time.Millisecond), drainRows*drainPer+live, took.Round(time.Millisecond), drainRows*drainPer/took.Seconds(),
+			t.Logf("first claim after %v, %d messages of %d B in %v: %.0f/s, %.0f B/s without those that came meanwhile, which took %v, at most %v",
+				out.first.Round(time.Millisecond), out.claims, out.size, took.Round(time.Millisecond), float64(out.claims)/took.Seconds(), float64(out.size)/took.Seconds(),
 				out.took[live/2].Round(time.Millisecond), out.took[live-1].Round(time.Millisecond))
 			if tt.d.Priority == bridge.LiveFirst && tt.d.Limits() && out.left == 0 {
 				t.Error("the last live message was delivered behind the backlog")

@@ -112,13 +112,14 @@ func (r *rows) find(ref bridge.Ref) (*row, *bridge.Message, error) {
 	return x, &x.messages[ref.Index], nil
 }
 
-// cost is a message's part of its row as stored. What it takes itself is not known before the row is loaded, and the row as a whole is right.
+// cost is a message's part of its row as stored, rounded up. What it takes itself is not known before the row is loaded, and the row as a whole
+// is right.
 func (r *rows) cost(ref bridge.Ref) int {
 	x := r.byNo[ref.Row]
 	if x == nil {
 		return 0
 	}
-	return x.size / max(1, x.count)
+	return (x.size + x.count - 1) / max(1, x.count)
 }
 
 func (r *rows) load(x *row) error {
