@@ -46,7 +46,7 @@ crash: ## the ledger cut, garbled and killed, repeatedly
 	$(GO) test -count=3 -run 'Crash|Cut|Kill' ./bridge/ledger
 
 e2e: build modules ## real ReductStore and Mosquitto; E2E=require fails on what is missing
-	E2E=$(or $(E2E),1) $(GO) test -count=1 -timeout 40m -v -run . ./tests/e2e ./bridge/reduct ./tests/guests
+	E2E=$(or $(E2E),1) $(GO) test -count=1 -timeout 40m -v -run . ./tests/e2e ./bridge/reduct ./bridge/mqtt ./tests/guests
 
 bench: build modules ## ratios in one run; see tests/bench/RESULTS.md
 	E2E=$(or $(E2E),1) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 2h ./tests/bench
