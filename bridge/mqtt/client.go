@@ -39,7 +39,6 @@ type client struct {
 	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
 	awaited  atomic.Int64 // of inflight: the broker's turn, not ours
 	acks     atomic.Int64 // read so far
-	before   int64        // of run: acks when this connection began
 
 	mu     sync.Mutex
 	status Connection
@@ -133,22 +132,28 @@ func (c *client) connection(ctx context.Context) (err error) {
 		writer.Wait()
 		c.events.add(event{kind: lost, conn: c.id, blame: brokerEnded(err)}) // the last word about this link
 	}()
-	connect := make(chan bool, 1)
+	connect := make(chan opening, 1)
 	c.events.add(event{kind: ready, conn: c.id, link: l, connect: connect})
 	select {
-	case clean := <-connect:
-		return c.serve(ctx, l, clean)
+	case o := <-connect:
+		return c.serve(ctx, l, o)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
+// opening is how the pump wants a connection to begin.
+type opening struct {
+	clean bool   // wipe out the old session first
+	spare uint16 // packet identifier that no message has, or soon will have
+}
+
 // serve sends CONNECT and stays until the connection ends. Where a clean session is wanted, the first connection only wipes out the old one
 // and the second, which must find none, makes ours: mosquitto does not keep a session over its own restart that was made by a clean start.
-func (c *client) serve(ctx context.Context, l *link, clean bool) error {
-	fresh := clean && c.wiped
+func (c *client) serve(ctx context.Context, l *link, o opening) error {
+	fresh := o.clean && c.wiped
 	c.wiped = false
-	if clean && !fresh {
+	if o.clean && !fresh {
 		return c.wipe(ctx, l)
 	}
 	m := &manager{c: c, fresh: fresh}
@@ -156,19 +161,41 @@ func (c *client) serve(ctx context.Context, l *link, clean bool) error {
 	if err != nil {
 		return err
 	}
-	c.before = c.acks.Load()
 	c.log.Info("connected to broker", "client", c.name, "session_present", ca.SessionPresent)
-	if c.life == nil || c.life.trust(ctx, ca.SessionPresent) {
-		c.events.add(m.accepted)
+	if err = c.judge(ctx, client, l, m, o.spare); err == nil {
+		err = c.watch(ctx, client, l)
 	} else {
-		c.events.add(event{kind: outlived, conn: c.id})
+		l.fail(err)
 	}
-	err = c.watch(ctx, client, l)
 	<-client.Done()
 	if c.life != nil {
-		c.life.ended(c.acks.Load() - c.before)
+		c.life.ended()
 	}
 	return errors.Join(err, c.why(l))
+}
+
+// judge tells the pump what to think of a session. After an error the connection has to end.
+func (c *client) judge(ctx context.Context, client *paho.Client, l *link, m *manager, spare uint16) error {
+	if c.life == nil {
+		c.events.add(m.accepted)
+		return nil
+	}
+	if m.forgets {
+		c.life.stop("the broker keeps no retained messages")
+	}
+	trusted, err := c.life.begin(ctx, line{locked{l}, client.Done(), spare, time.Duration(c.c.Connect)}, m.accepted.present)
+	switch {
+	case err == nil && trusted:
+		c.events.add(m.accepted)
+	case err == nil:
+		c.events.add(event{kind: outlived, conn: c.id})
+	case m.accepted.present:
+		c.events.add(event{kind: rejected, conn: c.id}) // CONNACK was an answer, and the session is as it was
+	}
+	if err != nil {
+		return fmt.Errorf("ask for our heartbeat: %w", err)
+	}
+	return nil
 }
 
 // connect sends CONNECT and waits for CONNACK. Without an error the caller waits for the client's Done.
@@ -183,7 +210,7 @@ func (c *client) connect(ctx context.Context, l *link, m *manager) (*paho.Client
 	client := paho.NewClient(paho.ClientConfig{
 		ClientID: c.name, Conn: l, Session: m, PacketTimeout: time.Duration(c.c.Connect),
 		PingHandler: &pinger{l: l}, AuthHandler: noAuth{},
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){ignorePublish},
+		OnPublishReceived: []func(paho.PublishReceived) (bool, error){c.heard},
 	})
 	ca, err := client.Connect(ctx, cp)
 	if err == nil {
@@ -248,11 +275,14 @@ func (c *client) watch(ctx context.Context, client *paho.Client, l *link) error 
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), client.Disconnect(&paho.Disconnect{}))
 		case <-c.erase:
+			if c.life != nil {
+				c.life.forget(locked{l})
+			}
 			never := uint32(0)
 			bye := &paho.Disconnect{Properties: &paho.DisconnectProperties{SessionExpiryInterval: &never}}
 			return errors.Join(errErased, client.Disconnect(bye)) // whether it arrives or not, nobody needs the session
 		case <-beat:
-			c.heartbeat(l)
+			c.life.beat(ctx, locked{l}, c.acks.Load())
 		case <-tick:
 			if s.tick(c.awaited.Load(), c.acks.Load()+l.moved.Load()) {
 				l.fail(fmt.Errorf("watchdog: %d messages in flight and no acknowledgement for %v",
@@ -327,4 +357,17 @@ func (noAuth) Authenticate(*paho.Auth) *paho.Auth {
 }
 func (noAuth) Authenticated() {}
 
-func ignorePublish(paho.PublishReceived) (bool, error) { return true, nil }
+// heard takes a message of QoS 0: a heartbeat, or one of a subscription that somebody made under our client id, which is not ours.
+func (c *client) heard(p paho.PublishReceived) (bool, error) {
+	if c.life != nil {
+		c.life.heard(p.Packet.Topic, p.Packet.Payload, p.Packet.Retain)
+	}
+	return true, nil
+}
+
+// watchBroker makes the client tell an old session from its own, where that matters.
+func (c *client) watchBroker(far string, notes Notes) {
+	if c.c.CheckBroker && c.c.QoS == 2 && notes != nil {
+		c.life = newLife(far, c.name, notes, c.log)
+	}
+}

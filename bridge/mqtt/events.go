@@ -12,7 +12,7 @@ type event struct {
 	conn    uint16
 	packet  session.Packet // acked
 	link    *link          // ready, and accepted that has waited
-	connect chan<- bool    // ready: tells the client to send CONNECT, true for a clean session; with room for one
+	connect chan<- opening // ready: tells the client to send CONNECT, and how; with room for one
 	present bool           // accepted
 	most    int            // accepted: Receive Maximum
 	size    int            // accepted: largest packet, 0 = any
@@ -29,7 +29,7 @@ const (
 	acked
 	lost
 	takenOver
-	outlived   // the session is older than its broker and not whole
+	outlived   // the session is older than what it has acknowledged
 	burstEnded // of no connection: see burst
 )
 

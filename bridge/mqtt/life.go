@@ -1,17 +1,17 @@
 package mqtt
 
 import (
-	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -19,24 +19,27 @@ import (
 
 // A broker that is killed may come back with sessions as they were at its last autosave: half an hour old with a Mosquitto as shipped. Such a session is
 // "present", and worse than none. What the broker had received since is gone, although our R says that it has it; and identifiers that were in use then
-// swallow new messages, and hand on old ones once more. No packet tells. So a broker that says how long it runs is asked, and
-// a session that is older than its broker is not trusted, unless the broker has kept our last heartbeat: a retained message that is saved together
-// with the sessions.
+// swallow new messages, and hand on old ones once more. No packet tells. So each session holds a heartbeat: a numbered, retained message,
+// which the broker saves together with its sessions, and hands back when it is subscribed to.
 //
-//	broker's start      known     the same ───────────────────────────▶ trusted
-//	                              another: our heartbeat there ───────▶ trusted (it was shut down in order)
-//	                                       heartbeat old, or none ────▶ not trusted: the session is ended, what is open goes out again, marked
-//	                    not told, or never known before ─────────────▶ trusted
+//	payload      16 hex digits (whose: far end and ledger) │ ' ' │ number, decimal
 //
-// At QoS 2 only: at QoS 1 a session holds nothing of ours.
+//	in the ledger      last ── may have been written, durable before it is
+//	                   sure ── the highest that came back: the broker has it, and all that it had acknowledged before
+//	session present    retained ≥ sure ─────────▶ trusted
+//	                   retained < sure, or none ▶ older than what it has acknowledged: ended; what is open goes out again, marked
+//	session made       sure = 0, nothing to compare until one has come back
+//
+// What a copy of the sessions hides is what was acknowledged in the last beat or two before it was made. At QoS 2 only: at QoS 1 a session holds nothing of ours.
 
 const (
-	uptimeTopic = "$SYS/broker/uptime"   // retained; "N seconds", or N
-	beatTopic   = "$sluice/heartbeat/"   // + client id; subscribers of # do not get it
-	beatEvery   = 200 * time.Millisecond // while there is traffic: what a copy of the sessions hides that was made in between
-	askTime     = 2 * time.Second        // for the broker to tell
-	bornAlike   = 12 * time.Second       // two guesses at one start are nearer: Mosquitto tells its uptime every 10 s. A broker that lived shorter is not told from the next
-	lifeNote    = "start of the broker of client "
+	beatTopic = "$sluice/heartbeat/"   // + client id; subscribers of # do not get it
+	beatEvery = 200 * time.Millisecond // while acknowledgements come
+	beatGrace = time.Second            // for a retained message to come, after SUBACK
+	deaf      = 25                     // heartbeats of which none came back: the broker does not take them
+	patience  = 5                      // connections in a row that end before the broker has answered; then only
+	seldom    = 20                     // each so manieth asks: it may be the question that ends them
+	holes     = 5                      // times in a row that the broker had no heartbeat at all: it does not keep them
 )
 
 // Notes are small facts that outlive the process. *ledger.Log has them.
@@ -45,241 +48,258 @@ type Notes interface {
 	Noted(name string) string                           // "" where there is none
 }
 
-// told is what a broker says of itself.
-type told struct {
-	born time.Time // when it was started, about; zero: it does not say
-	beat string    // our heartbeat that it has; "" for none
-}
-
-// life is what a client knows of its broker's. It has one user, the client's run.
+// life tells a session that is older than what it has acknowledged. The client's run calls it; answered and heard come from paho's goroutines.
 type life struct {
-	client string
-	ask    func(context.Context) (told, error)
-	notes  Notes // nil: nothing outlives the process
-	log    *slog.Logger
+	client, topic string
+	mark          string // of payloads
+	notes         Notes
+	log           *slog.Logger
 
-	born  time.Time // of the broker that our session is of; zero: not known
-	nonce string    // of this process
-	beats int       // written so far
-	acks  int64     // of the connection, at the last one
-	sure  string    // the last heartbeat that the broker has processed for certain
-	open  []written
-	mute  bool // the broker does not say when it was started: it is not asked again
+	last    int64 // see above; here and in the ledger
+	missing int   // times in a row that there was no heartbeat; in the ledger, too
+	acks    int64 // at the last heartbeat
+	beats   int   // of this connection
+	asking  bool  // on this connection
+	silent  int   // connections in a row that ended before the broker had answered
+	turns   int   // connections
+
+	mu      sync.Mutex
+	sure    int64      // see above; guarded by mu
+	echoed  bool       // one came back on this connection; guarded by mu
+	replied bool       // SUBACK came on it; guarded by mu
+	suback  chan byte  // gets its reason code; guarded by mu
+	kept    chan int64 // gets the number of the retained heartbeat; guarded by mu
+	off     string     // why nothing is compared any more; guarded by mu
 }
 
-// written is a heartbeat that the broker may have processed or not.
-type written struct {
-	beat    string
-	packets int64 // of the connection before it; -1: that connection has ended
-}
-
-// maxOpen bounds what waits for acknowledgements; each heartbeat follows one.
-const maxOpen = 256
-
-func newLife(client string, notes Notes, log *slog.Logger, ask func(context.Context) (told, error)) *life {
-	l := &life{client: client, ask: ask, notes: notes, log: log, nonce: strconv.FormatUint(rand.Uint64(), 36)}
-	if notes == nil {
-		return l
+// newLife reads what is known of the session of client at a far end.
+func newLife(far, client string, notes Notes, log *slog.Logger) *life {
+	sum := sha256.Sum256([]byte(far + " " + client))
+	l := &life{client: client, topic: beatTopic + client, mark: hex.EncodeToString(sum[:8]), notes: notes, log: log}
+	if strings.ContainsAny(client, "+#\x00") {
+		l.off = "its client id cannot be part of a topic"
 	}
-	if at, err := strconv.ParseInt(notes.Noted(l.note()), 10, 64); err == nil {
-		l.born = time.Unix(at, 0)
-	}
+	// A note that cannot be read is none: the session is trusted, as on the first day.
+	_, _ = fmt.Sscanf(notes.Noted(l.note()), "%d %d %d", &l.last, &l.sure, &l.missing)
 	return l
 }
 
-// note names the fact in the ledger. Hex, because a client id may hold anything.
-func (l *life) note() string { return lifeNote + hex.EncodeToString([]byte(l.client)) }
+func (l *life) note() string { return "heartbeat " + l.mark }
 
-// settle takes note of how many packets of the connection are acknowledged: brokers read them in their order, so a heartbeat was read before any packet
-// behind it was acknowledged.
-func (l *life) settle(acks int64) {
-	for i, w := range slices.Backward(l.open) {
-		if w.packets >= 0 && acks > w.packets {
-			l.sure, l.open = w.beat, slices.Delete(l.open, 0, i+1)
-			return
+// save makes last, sure and missing durable.
+func (l *life) save(ctx context.Context) error {
+	return l.notes.Note(ctx, l.note(), fmt.Sprintf("%d %d %d", l.last, l.got(), l.missing))
+}
+
+// got returns the highest heartbeat that came back.
+func (l *life) got() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sure
+}
+
+// unchecked says why sessions are trusted unasked, "" where they are not.
+func (l *life) unchecked() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.off
+}
+
+// stop ends the comparing until the process does. It is said once.
+func (l *life) stop(why string) {
+	l.mu.Lock()
+	said := l.off == why
+	l.off = why
+	l.mu.Unlock()
+	if said {
+		return
+	}
+	l.log.Warn("a session that its broker brings back from an old copy would not be noticed", "client", l.client, "because", why)
+}
+
+// line is the connection as life needs it.
+type line struct {
+	io.Writer                 // packets, whole
+	down      <-chan struct{} // closed when it has ended
+	spare     uint16          // packet identifier that no message has, or soon will have
+	limit     time.Duration   // for the broker to answer
+}
+
+// begin asks for the heartbeat on a new connection and, where there is something to compare, waits for it. It returns whether the session may be trusted; an
+// error ends the connection, so that a broker that does not answer is asked again and never taken for one that did.
+func (l *life) begin(ctx context.Context, on line, present bool) (trusted bool, err error) {
+	l.turns++
+	l.beats, l.asking = 0, l.unchecked() == "" && (l.silent < patience || l.turns%seldom == 0)
+	l.mu.Lock()
+	l.echoed, l.replied, l.suback, l.kept = false, false, make(chan byte, 1), make(chan int64, 1)
+	l.mu.Unlock()
+	if l.asking {
+		if _, err := on.Write(l.question(on.spare)); err != nil {
+			return false, fmt.Errorf("SUBSCRIBE to %s: %w", l.topic, err)
 		}
 	}
+	if !present && l.got() > 0 {
+		l.mu.Lock()
+		l.sure = 0
+		l.mu.Unlock()
+		return true, l.save(ctx) // before anything is sent: else a restart compares with what an earlier session had
+	}
+	if !present || !l.asking || l.got() == 0 {
+		return true, nil
+	}
+	return l.compare(ctx, on)
 }
 
-// ended is the end of a connection on which so many packets were acknowledged.
-func (l *life) ended(acks int64) {
-	l.settle(acks)
-	for i := range l.open {
-		l.open[i].packets = -1
-	}
-	l.acks = 0
+// question is a SUBSCRIBE.
+func (l *life) question(id uint16) []byte {
+	p := packets.NewControlPacket(packets.SUBSCRIBE)
+	s := p.Content.(*packets.Subscribe)
+	s.PacketID, s.Subscriptions = id, []packets.SubOptions{{Topic: l.topic}}
+	var b bytes.Buffer
+	_, _ = p.WriteTo(&b) // a buffer takes everything
+	return b.Bytes()
 }
 
-// has reports whether a broker with that heartbeat has all that it ever acknowledged.
-func (l *life) has(beat string) bool {
-	return beat != "" && (beat == l.sure || slices.ContainsFunc(l.open, func(w written) bool { return w.beat == beat }))
+// compare waits for the retained heartbeat and judges it.
+func (l *life) compare(ctx context.Context, on line) (trusted bool, err error) {
+	l.mu.Lock()
+	suback, kept := l.suback, l.kept
+	l.mu.Unlock()
+	late := time.NewTimer(on.limit)
+	defer late.Stop()
+	select {
+	case code := <-suback:
+		if code >= 0x80 {
+			l.stop("the broker refuses a subscription to " + l.topic + ": " + reasonText(code, ""))
+			return true, nil
+		}
+	case <-on.down:
+		return false, errors.New("connection ended while the broker was asked for our heartbeat")
+	case <-late.C:
+		return false, fmt.Errorf("no SUBACK in %v", on.limit)
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	grace := time.NewTimer(beatGrace)
+	defer grace.Stop()
+	var number int64
+	select {
+	case number = <-kept:
+	case <-grace.C:
+	case <-on.down:
+		return false, errors.New("connection ended while the broker was asked for our heartbeat")
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return l.judge(ctx, number)
 }
 
-// outlived reports whether a session that is present is older than its broker and not whole.
-func (l *life) outlived(t told) bool {
-	return !l.born.IsZero() && !t.born.IsZero() && t.born.Sub(l.born).Abs() > bornAlike && !l.has(t.beat)
-}
-
-// trust decides on a session, present or just made. It remembers the broker's start only where the session is trusted: one that is not must still
-// not be after a crash, until it has been ended.
-func (l *life) trust(ctx context.Context, present bool) bool {
-	if l.mute {
-		return true
+// judge decides by the number of the retained heartbeat, 0 for none.
+func (l *life) judge(ctx context.Context, number int64) (trusted bool, err error) {
+	sure := l.got()
+	if number > 0 {
+		l.missing = 0
 	}
-	t, err := l.ask(ctx)
-	if err != nil || t.born.IsZero() {
-		l.mute = ctx.Err() == nil && l.born.IsZero() // one that told before will again
-		return true
+	if number >= sure {
+		return true, nil
 	}
-	if present && l.outlived(t) {
-		l.log.Warn("broker was started anew with an old session: what is in flight is sent again, marked", "client", l.client,
-			"started", t.born.UTC(), "session_of", l.born.UTC())
-		return false
-	}
-	if t.born.Sub(l.born).Abs() > bornAlike && l.notes != nil {
-		// Not durable only means that a restart of both at once may go unseen.
-		if err := l.notes.Note(ctx, l.note(), strconv.FormatInt(t.born.Unix(), 10)); err != nil {
-			l.log.Warn("the broker's start could not be noted", "client", l.client, "error", err)
+	if number == 0 {
+		if l.missing++; l.missing >= holes {
+			l.stop("the broker does not keep " + l.topic)
+			return true, l.save(ctx)
+		}
+		if err := l.save(ctx); err != nil {
+			return false, err
 		}
 	}
-	l.born = t.born
-	return true
+	l.log.Warn("broker came back with an old session: what is in flight is sent again, marked", "client", l.client, "heartbeat", number, "want", sure)
+	return false, nil
 }
 
-// beat returns the packet of the next heartbeat, nil while it would say nothing new: the broker tells no start, or nothing was acknowledged since. acks and
-// packets are those of the connection so far.
-func (l *life) beat(acks, packets int64) []byte {
-	l.settle(acks)
-	if l.born.IsZero() || acks == l.acks && l.beats > 0 || strings.ContainsAny(l.client, "+#\x00") {
-		return nil
+// answered takes a SUBACK.
+func (l *life) answered(codes []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(codes) == 1 {
+		l.replied = true
+		put(l.suback, codes[0])
+	}
+}
+
+// heard takes a message of the broker. Heartbeats of other ledgers, and what others publish there, say nothing.
+func (l *life) heard(topic string, payload []byte, retained bool) {
+	mark, text, _ := strings.Cut(string(payload), " ")
+	number, err := strconv.ParseInt(text, 10, 64)
+	if topic != l.topic || mark != l.mark || err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if retained {
+		put(l.kept, number)
+		return
+	}
+	l.echoed = true
+	l.sure = max(l.sure, number)
+}
+
+// put gives c its first value.
+func put[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// beat writes a heartbeat where it says something new: acks is how many acknowledgements were read so far.
+func (l *life) beat(ctx context.Context, w io.Writer, acks int64) {
+	if !l.asking || acks == l.acks || l.unchecked() != "" {
+		return
+	}
+	l.mu.Lock()
+	echoed := l.echoed
+	l.mu.Unlock()
+	if l.beats++; l.beats > deaf && !echoed {
+		l.stop("the broker does not hand on " + l.topic)
+		return
+	}
+	l.last++
+	if l.save(ctx) != nil {
+		return // the next one tries again: a heartbeat that is late hides a little more
 	}
 	l.acks = acks
-	l.beats++
-	payload := l.nonce + " " + strconv.Itoa(l.beats)
-	if len(l.open) == maxOpen {
-		l.open = slices.Delete(l.open, 0, 1)
+	_, _ = w.Write(l.packet(l.mark + " " + strconv.FormatInt(l.last, 10))) // an error ends the connection by itself
+}
+
+// packet is a PUBLISH, QoS 0, retained, without properties.
+func (l *life) packet(payload string) []byte {
+	n := 2 + len(l.topic) + 1 + len(payload)
+	p := []byte{0x31}
+	for ; n >= 0x80; n >>= 7 {
+		p = append(p, byte(n)|0x80)
 	}
-	l.open = append(l.open, written{payload, packets})
-	topic := beatTopic + l.client
-	p := append([]byte{0x31}, appendLength(nil, 2+len(topic)+1+len(payload))...) // PUBLISH, QoS 0, retained, no properties
-	p = appendString(p, topic)
+	p = appendString(append(p, byte(n)), l.topic)
 	return append(append(p, 0), payload...)
 }
 
-func appendLength(dst []byte, n int) []byte {
-	for n >= 0x80 {
-		dst, n = append(dst, byte(n)|0x80), n>>7
-	}
-	return append(dst, byte(n))
-}
-
-// watchBroker makes the client look at its broker's life, where that matters.
-func (c *client) watchBroker(notes Notes) {
-	if c.c.CheckBroker && c.c.QoS == 2 {
-		c.life = newLife(c.name, notes, c.log, c.askBroker)
+// forget takes the heartbeat from a broker that will not be used any more.
+func (l *life) forget(w io.Writer) {
+	if l.asking {
+		_, _ = w.Write(l.packet("")) // whether it arrives or not: it is small
 	}
 }
 
-// heartbeat writes one where it says something.
-func (c *client) heartbeat(l *link) {
-	l.Lock()
-	defer l.Unlock()
-	if p := c.life.beat(c.acks.Load()-c.before, l.packets); p != nil {
-		_, _ = l.Write(p) // an error ends the connection by itself
-	}
-}
-
-// askBroker reads the broker's start and our heartbeat over a connection of its own, whose session is nobody's: a broker that
-// ends connections over subscriptions it does not allow does no harm.
-func (c *client) askBroker(ctx context.Context) (t told, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return told{}, fmt.Errorf("dial: %w", err)
-	}
-	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline) // an error shows at the next read
-	secret, err := c.c.password()
-	if err != nil {
-		return told{}, err
-	}
-	hello := packets.NewControlPacket(packets.CONNECT)
-	x := hello.Content.(*packets.Connect)
-	x.ClientID, x.CleanStart, x.KeepAlive = c.name+"-ask", true, 30
-	x.Username, x.UsernameFlag, x.Password, x.PasswordFlag = c.c.Username, c.c.Username != "", secret, len(secret) > 0
-	if _, err := hello.WriteTo(conn); err != nil {
-		return told{}, fmt.Errorf("CONNECT: %w", err)
-	}
-	in := bufio.NewReader(conn)
-	p, err := readSmall(in)
-	if err != nil {
-		return told{}, fmt.Errorf("CONNECT: %w", err)
-	}
-	if ack, ok := p.Content.(*packets.Connack); !ok || ack.ReasonCode >= 0x80 {
-		return told{}, errors.New("CONNECT: refused")
-	}
-	return c.readTold(conn, in)
-}
-
-// readTold subscribes and reads what is retained. A topic that has nothing is silent, so a PINGREQ behind the subscriptions ends the wait: a broker that
-// answers it before it has sent what is retained is taken for one that does not tell.
-func (c *client) readTold(conn net.Conn, in *bufio.Reader) (t told, err error) {
-	for id, topic := range []string{uptimeTopic, beatTopic + c.name} {
-		ask := packets.NewControlPacket(packets.SUBSCRIBE)
-		s := ask.Content.(*packets.Subscribe)
-		s.PacketID, s.Subscriptions = uint16(id+1), []packets.SubOptions{{Topic: topic}}
-		if _, err := ask.WriteTo(conn); err != nil {
-			return t, fmt.Errorf("SUBSCRIBE: %w", err)
-		}
-	}
-	ping := packets.NewControlPacket(packets.PINGREQ)
-	if _, err := ping.WriteTo(conn); err != nil {
-		return t, fmt.Errorf("PINGREQ: %w", err)
-	}
-	for {
-		p, err := readSmall(in)
-		if err != nil {
-			return t, fmt.Errorf("read what is retained: %w", err)
-		}
-		switch x := p.Content.(type) {
-		case *packets.Pingresp:
-			return t, nil
-		case *packets.Publish:
-			t.read(x)
-		}
-	}
-}
-
-// read takes a retained message.
-func (t *told) read(p *packets.Publish) {
-	if p.Topic != uptimeTopic {
-		t.beat = string(p.Payload)
+// ended looks at a connection that is over: one that ended while the broker owed an answer may have ended because of the question.
+func (l *life) ended() {
+	if !l.asking {
 		return
 	}
-	number, _, _ := strings.Cut(string(p.Payload), " ")
-	if s, err := strconv.ParseInt(number, 10, 64); err == nil && s >= 0 && s < 1<<32 {
-		t.born = time.Now().Add(-time.Duration(s) * time.Second)
+	l.mu.Lock()
+	owes := !l.replied || l.beats > 0 && !l.echoed
+	l.mu.Unlock()
+	if owes {
+		l.silent++
+		return
 	}
-}
-
-// readSmall reads a packet of up to 64 KiB: paho would allocate whatever a broker announces.
-func readSmall(in *bufio.Reader) (*packets.ControlPacket, error) {
-	length, shift := 0, 0
-	for n := 2; n <= 5; n++ {
-		head, err := in.Peek(n)
-		if err != nil {
-			return nil, err
-		}
-		b := head[n-1]
-		length |= int(b&0x7f) << shift
-		if shift += 7; b < 0x80 {
-			break
-		}
-	}
-	if length > maxIncoming {
-		return nil, fmt.Errorf("packet of %d B, want at most %d", length, maxIncoming)
-	}
-	return packets.ReadPacket(in)
+	l.silent = 0
 }

@@ -36,8 +36,7 @@ type link struct {
 
 	moved atomic.Int64 // whole chunks that the writer has written; a PINGREQ is none
 
-	packet  sync.Mutex // held while a packet is written: paho writes one in pieces (sync.Locker)
-	packets int64      // PUBLISH and PUBREL so far, each of which is acknowledged once; guarded by packet
+	packet sync.Mutex // held while a packet is written: paho writes one in pieces (sync.Locker)
 
 	mu      sync.Mutex
 	out     []byte   // to be written
@@ -85,12 +84,8 @@ func (l *link) fill(add func(dst []byte) (out []byte, id uint16, more bool)) {
 			break
 		}
 		var id uint16
-		before := len(l.out)
 		if l.out, id, more = add(l.out); id != 0 {
 			l.ids = append(l.ids, id)
-		}
-		if len(l.out) > before {
-			l.packets++
 		}
 	}
 	if !l.writeNow() {
@@ -117,6 +112,15 @@ func (l *link) writeNow() bool {
 		l.out = nil
 	}
 	return true
+}
+
+// locked writes packets that are whole.
+type locked struct{ l *link }
+
+func (w locked) Write(p []byte) (int, error) {
+	w.l.Lock()
+	defer w.l.Unlock()
+	return w.l.Write(p)
 }
 
 func (l *link) signal() {

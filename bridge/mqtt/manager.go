@@ -19,6 +19,7 @@ type manager struct {
 	wiping   bool  // the connection is only there to end the broker's session
 	fresh    bool  // the broker's session was ended: one that is present is somebody else's
 	accepted event // what CONNACK said, where nothing is wrong with it
+	forgets  bool  // CONNACK said that no message is retained
 }
 
 var _ pahosession.SessionManager = (*manager)(nil)
@@ -55,7 +56,7 @@ func (m *manager) ConAckReceived(_ io.Writer, _ *packets.Connect, ca *packets.Co
 	c.mu.Lock()
 	c.status.Connected, c.status.Since, c.status.ReceiveMaximum = true, time.Now(), e.most
 	c.mu.Unlock()
-	m.accepted = e
+	m.accepted, m.forgets = e, p.RetainAvailable != nil && *p.RetainAvailable == 0
 	return nil
 }
 
@@ -84,8 +85,13 @@ func (m *manager) ConnectionLost(d *packets.Disconnect) error {
 	return nil
 }
 
-// PacketReceived gets what the link does not take: messages of a subscription that somebody made under our client id. They are not ours.
-func (m *manager) PacketReceived(*packets.ControlPacket, chan<- *packets.Publish) error { return nil }
+// PacketReceived gets what the link does not take: SUBACK, and messages of a subscription that somebody made under our client id, which are not ours.
+func (m *manager) PacketReceived(p *packets.ControlPacket, _ chan<- *packets.Publish) error {
+	if s, ok := p.Content.(*packets.Suback); ok && m.c.life != nil {
+		m.c.life.answered(s.Reasons)
+	}
+	return nil
+}
 
 // AddToSession is for what is published or subscribed through the paho.Client, which nobody does here.
 func (m *manager) AddToSession(context.Context, pahosession.Packet, chan<- packets.ControlPacket) error {

@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Lanes   map[string]bridge.Lane // by pipeline; one that is missing is strict by stream
 	Epoch   string                 // identity of the data directory: another than last time means that the ledger is not the one that claimed
-	Notes   Notes                  // what is known of brokers outlives the process; may be nil
+	Notes   Notes                  // nil: an old session is not told from ours (see life.go)
 	Metrics *bridge.Metrics        // may be nil
 	Log     *slog.Logger           // nil: none
 }
@@ -60,7 +60,7 @@ type Remote struct {
 type end struct {
 	*client
 	link    *link
-	connect chan<- bool
+	connect chan<- opening
 	frames  []session.Frame
 	at      int // frames[at:] are still to be written
 	size    int // largest packet
@@ -108,7 +108,7 @@ func New(name string, c Config, o Options) (*Remote, error) {
 	}
 	for _, k := range r.clients {
 		k.events, k.log = r.events, o.Log
-		k.watchBroker(o.Notes)
+		k.watchBroker(r.far(), o.Notes)
 	}
 	r.all = r.clients
 	r.metrics = newCounters(name, o.Metrics)
@@ -199,7 +199,7 @@ func (r *Remote) makeEnds() {
 		} else {
 			r.ends[id] = &end{client: newClient(&r.c, id, first.broker, first.tls)}
 			r.ends[id].events, r.ends[id].log = r.events, r.o.Log
-			r.ends[id].watchBroker(r.o.Notes)
+			r.ends[id].watchBroker(r.far(), r.o.Notes)
 		}
 		r.all = append(r.all, r.ends[id].client)
 	}
@@ -374,7 +374,7 @@ func (r *Remote) route(f session.Frame) {
 	}
 	switch f.Kind {
 	case session.Connect:
-		e.connect <- f.Clean
+		e.connect <- opening{f.Clean, f.ID}
 	case session.Drop:
 		e.link.fail(errDistrust)
 	case session.Erase:

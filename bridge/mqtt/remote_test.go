@@ -19,7 +19,7 @@ import (
 func testConfig(address string) Config {
 	c := Default()
 	c.Broker, c.ClientID, c.Topic = "mqtt://"+address, "press-7", "factory/{entry}"
-	c.QoS, c.CheckBroker = 2, false // else each connect is two
+	c.QoS = 2
 	c.BackoffMin, c.BackoffMax = bridge.Duration(time.Millisecond), bridge.Duration(20*time.Millisecond)
 	c.Linger = bridge.Duration(2 * time.Second)
 	return c
@@ -214,10 +214,10 @@ func (s *handPump) take() {
 }
 
 // ready is a new network connection. What it sends is in the link, CONNECT in the channel.
-func (s *handPump) ready() (*link, <-chan bool) {
+func (s *handPump) ready() (*link, <-chan opening) {
 	near, far := net.Pipe()
 	s.t.Cleanup(func() { near.Close(); far.Close() })
-	l, connect := newLink(near, func(session.Packet) {}, func() {}), make(chan bool, 1)
+	l, connect := newLink(near, func(session.Packet) {}, func() {}), make(chan opening, 1)
 	s.r.events.add(event{kind: ready, link: l, connect: connect})
 	return l, connect
 }

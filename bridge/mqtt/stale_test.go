@@ -27,10 +27,9 @@ func TestStaleSession(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", broker.Port)
 	heard := listenAt(t, address)
 	c := testConfig(address)
-	c.CheckBroker = true
 	l := bridgetest.NewLedger(t, "far")
 	m := new(bridge.Metrics)
-	r, err := New("far", c, Options{Lanes: pipelined.Lanes, Notes: memory{}, Metrics: m})
+	r, err := New("far", c, Options{Lanes: pipelined.Lanes, Notes: newMemory(), Metrics: m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +47,6 @@ func TestStaleSession(t *testing.T) {
 
 	const total, first, saved = 135_000, 40_000, 5_040
 	fill(t, l, 0, saved/2)
-	old(t)
 	go fill(t, l, saved/2, total)
 	real.Eventually(t, time.Minute, "the first messages", func() (bool, string) { return heard.count() > saved, fmt.Sprint(heard.count()) })
 	signal(t, broker, syscall.SIGUSR1) // autosave, now
@@ -74,37 +72,41 @@ func TestStaleSession(t *testing.T) {
 	}
 }
 
-// TestOrderlyRestart: a Mosquitto that is stopped in order keeps what it had, and nothing is marked.
+// TestOrderlyRestart: a Mosquitto that is stopped in order keeps what it had, and nothing is marked; nor where the bridge is stopped with it, or killed before.
 func TestOrderlyRestart(t *testing.T) {
 	broker := real.StartBroker(t)
-	address := fmt.Sprintf("127.0.0.1:%d", broker.Port)
-	c := testConfig(address)
-	c.CheckBroker, c.BackoffMax = true, bridge.Duration(100*time.Millisecond)
-	m, notes := new(bridge.Metrics), memory{}
+	c := testConfig(fmt.Sprintf("127.0.0.1:%d", broker.Port))
+	c.BackoffMax = bridge.Duration(100 * time.Millisecond)
+	m, notes := new(bridge.Metrics), newMemory()
 	l := bridgetest.NewLedger(t, "far")
-	startRemote(t, c, Options{Lanes: pipelined.Lanes, Notes: notes, Metrics: m}, l.Outbox("far"))
 	delivered := func() int64 { return m.MessagesDelivered.At("far").Load() }
-	born := make(map[string]bool)
-	for n := range 2 {
-		fill(t, l, n*45_000, n*45_000+900)
-		old(t)
-		go fill(t, l, n*45_000+900, (n+1)*45_000)
-		at := int64(n*45_000 + 10_000)
+	const each = 36_000
+	var stop func() error
+	start := func() (r *Remote) {
+		l.Outbox("far").Restart()
+		r, stop = startRemote(t, c, Options{Lanes: pipelined.Lanes, Notes: notes, Metrics: m}, l.Outbox("far"))
+		return r
+	}
+	r := start()
+	for n, both := range []bool{false, false, true, true} {
+		go fill(t, l, n*each, (n+1)*each)
+		at := int64(n*each + each/3)
 		real.Eventually(t, time.Minute, "messages", func() (bool, string) { return delivered() > at, fmt.Sprint(delivered()) })
-		for _, at := range notes {
-			born[at] = true
+		real.Eventually(t, time.Minute, "a heartbeat that came back", func() (bool, string) { return r.clients[0].life.got() > 0, "none has" })
+		if both {
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := broker.Stop(); err != nil {
 			t.Logf("broker: %v", err)
 		}
 		broker.Up()
-	}
-	real.Eventually(t, time.Minute, "all", func() (bool, string) { return delivered() == 90_000, fmt.Sprint(delivered()) })
-	for _, at := range notes {
-		born[at] = true
-	}
-	if len(born) < 2 {
-		t.Errorf("the broker's starts were noted as %v, want two or more: no other life was seen", born)
+		if both {
+			r = start()
+		}
+		to := int64((n + 1) * each)
+		real.Eventually(t, time.Minute, "all", func() (bool, string) { return delivered() == to, fmt.Sprint(delivered()) })
 	}
 	m.PossibleDuplicate.Each(func(cause string, n int64) {
 		if n > 0 {
@@ -113,11 +115,37 @@ func TestOrderlyRestart(t *testing.T) {
 	})
 }
 
-// old waits until a broker that was started a moment ago can be told from one that is started next.
-func old(t *testing.T) {
-	t.Helper()
-	began := time.Now()
-	real.Eventually(t, time.Minute, "an older broker", func() (bool, string) { return time.Since(began) > bornAlike+2*time.Second, "" })
+// A broker that takes the client id from the user name, and one that keeps nothing: everything arrives, unmarked.
+func TestOddBrokers(t *testing.T) {
+	for _, tt := range []struct{ name, user, line string }{
+		{"client id from user name", "press", "use_username_as_clientid true"},
+		{"keeps no retained messages", "", "retain_available false"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			broker := real.StartBroker(t, tt.line)
+			c := testConfig(fmt.Sprintf("127.0.0.1:%d", broker.Port))
+			c.Username = tt.user
+			m := new(bridge.Metrics)
+			l := bridgetest.NewLedger(t, "far")
+			startRemote(t, c, Options{Lanes: pipelined.Lanes, Notes: newMemory(), Metrics: m}, l.Outbox("far"))
+			for n := range 3 {
+				fill(t, l, n*9000, (n+1)*9000)
+				to := int64(n+1) * 9000
+				real.Eventually(t, time.Minute, "all", func() (bool, string) {
+					return m.MessagesDelivered.At("far").Load() == to, fmt.Sprint(m.MessagesDelivered.At("far").Load())
+				})
+				if err := broker.Stop(); err != nil {
+					t.Logf("broker: %v", err)
+				}
+				broker.Up()
+			}
+			m.PossibleDuplicate.Each(func(cause string, n int64) {
+				if n > 0 {
+					t.Errorf("%d messages went out again, marked: %s", n, cause)
+				}
+			})
+		})
+	}
 }
 
 func signal(t *testing.T, b *real.Broker, s syscall.Signal) {

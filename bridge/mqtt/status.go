@@ -30,6 +30,12 @@ func (s *Status) Note() string {
 	if s.Drain != "" {
 		notes = append(notes, s.Drain)
 	}
+	for _, c := range s.Connections {
+		if c.Unchecked != "" {
+			notes = append(notes, "a session brought back from an old copy would not be noticed: "+c.Unchecked)
+			break // the broker's answer is the same for all
+		}
+	}
 	if s.Held > 0 {
 		notes = append(notes, fmt.Sprintf("%d lanes wait with a message that was refused", s.Held))
 		if s.Full {
@@ -86,6 +92,7 @@ type Connection struct {
 	Inflight       int
 	ReceiveMaximum int    // as the broker said last; 0 = it has not
 	LastError      string // why the last network connection ended
+	Unchecked      string // why an old session would not be told from ours; empty: it would, or check_broker is off
 }
 
 // Status may be called at any time.
@@ -100,6 +107,9 @@ func (r *Remote) Status() Status {
 	for _, c := range r.all {
 		c.mu.Lock()
 		x := c.status
+		if c.life != nil {
+			x.Unchecked = c.life.unchecked()
+		}
 		c.mu.Unlock()
 		x.Inflight = int(c.inflight.Load())
 		s.Inflight += x.Inflight

@@ -87,7 +87,7 @@ func (m *Machine) ask(c *conn) {
 	c.unsure = !nothing && (c.unanswered || c.clean)
 	c.unanswered = true
 	c.state = connecting
-	m.frames = append(m.frames, Frame{Kind: Connect, Conn: c.id, Clean: c.clean || c.removed && nothing})
+	m.frames = append(m.frames, Frame{Kind: Connect, Conn: c.id, ID: c.packetID(c.base + c.ids - 1), Clean: c.clean || c.removed && nothing})
 }
 
 func (m *Machine) note(c *conn, kind bridge.NoteKind) {

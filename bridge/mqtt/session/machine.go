@@ -52,7 +52,7 @@ type Kind uint8
 
 const (
 	_       Kind = iota
-	Connect      // CONNECT; where Clean, whatever session the broker has is ended before, and Accepted means that a new one was made
+	Connect      // CONNECT; ID is free for a SUBSCRIBE. Where Clean, whatever session the broker has is ended before, and Accepted means that a new one was made
 	Publish      // PUBLISH of message Ref
 	Pubrel       // PUBREL
 	Drop         // end the network connection

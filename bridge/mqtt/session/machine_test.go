@@ -56,7 +56,7 @@ func (s *script) frames() string {
 	var words []string
 	for _, f := range s.m.Frames() {
 		w := [...]string{"", "CONNECT", "PUBLISH", "PUBREL", "drop", "erase"}[f.Kind]
-		if f.ID > 0 {
+		if f.ID > 0 && f.Kind != session.Connect { // TestSpare
 			w += fmt.Sprintf(" %d", f.ID)
 		}
 		if f.Clean {
@@ -181,6 +181,26 @@ func TestResume(t *testing.T) {
 			s.offer(1, 3)
 			s.want("what is open is not claimed again", s.commit(), "")
 		})
+	}
+}
+
+// TestSpare: the identifier that comes with a CONNECT is the one that will be given to a message last.
+func TestSpare(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		open bridge.Restored
+		want uint16
+	}{
+		{"nothing is open", bridge.Restored{}, 3},
+		{"claims 4 to 5 are, under 2 and 3", bridge.Restored{Next: map[uint16]uint64{0: 6}, Claims: []bridge.OpenClaim{
+			{Claim: bridge.Claim{Ref: bridge.Ref{Row: 1}, Number: 4}}, {Claim: bridge.Claim{Ref: bridge.Ref{Row: 1, Index: 1}, Number: 5}}}}, 1},
+	} {
+		s := newScript(t, session.Config{QoS: 2, IDs: 3}, tt.open)
+		s.m.Ready(0)
+		s.commit()
+		if f := s.m.Frames(); len(f) != 1 || f[0].Kind != session.Connect || f[0].ID != tt.want {
+			t.Errorf("%s: got %+v, want CONNECT with %d", tt.name, f, tt.want)
+		}
 	}
 }
 
