@@ -220,7 +220,7 @@ func TestOldSession(t *testing.T) {
 			r, _ := startRemote(t, testConfig(b.address), Options{Lanes: pipelined.Lanes, Notes: notes, Metrics: m}, l.Outbox("far"))
 			life := r.clients[0].life
 			fill(t, l, 0, 90)
-			real.Eventually(t, time.Minute, "a heartbeat that came back", func() (bool, string) { return life.got() > 0, "none has" })
+			real.Eventually(t, 15*time.Second, "a heartbeat that came back", func() (bool, string) { return life.got() > 0, "none has" })
 			b.hook.set(func() {
 				b.hook.refuse = func(pk mochipackets.Packet) byte {
 					if strings.HasPrefix(pk.TopicName, "$") {

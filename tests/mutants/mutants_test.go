@@ -88,7 +88,7 @@ func (m *mutant) run(t *testing.T) (out string, failed bool) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("go", append([]string{"test", "-count=1", "-timeout=5m", "-overlay=" + overlay}, m.test...)...)
+	cmd := exec.Command("go", append([]string{"test", "-count=1", "-timeout=5m", "-failfast", "-overlay=" + overlay}, m.test...)...)
 	cmd.Dir = root
 	b, err := cmd.CombinedOutput()
 	return string(b), err != nil

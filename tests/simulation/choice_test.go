@@ -65,10 +65,15 @@ func (c *choices) chance(n int) bool { return c.pick(n) == 0 }
 // shrink makes a failing schedule shorter: it takes pieces out, large ones first, and puts zeros in, as long as the schedule still fails in the
 // same way. It takes a second for what one seed of a hundred thousand has found. rapid shrinks what it finds itself, which is the commoner failures.
 func shrink(plan []uint16, fails func([]uint16) bool) []uint16 {
+	left := 4000 // tries: a world in which nothing moves any more takes long to say so
+	still := func(plan []uint16) bool {
+		left--
+		return left >= 0 && fails(plan)
+	}
 	for size := len(plan) / 2; size > 0; size /= 2 {
 		for at := 0; at+size <= len(plan); {
 			shorter := slices.Delete(slices.Clone(plan), at, at+size)
-			if fails(shorter) {
+			if still(shorter) {
 				plan = shorter
 				continue
 			}
@@ -77,7 +82,7 @@ func shrink(plan []uint16, fails func([]uint16) bool) []uint16 {
 	}
 	for at := range plan {
 		lower := slices.Clone(plan)
-		if lower[at] = 0; plan[at] != 0 && fails(lower) {
+		if lower[at] = 0; plan[at] != 0 && still(lower) {
 			plan = lower
 		}
 	}
