@@ -23,6 +23,7 @@ type sends struct {
 	times   map[bridge.Ref]int  // published
 	sent    map[bridge.Ref]bool // under the present claim
 	must    map[bridge.Ref]bool // sent in a session that was lost: any later claim is marked
+	may     map[bridge.Ref]bool // claimed in one: at QoS 2 nothing else is
 	claimed map[bridge.Ref]bool // at any time
 	open    map[claimName]bridge.Ref
 	trying  map[uint16]bool     // connections whose last CONNECT has no noted answer
@@ -37,7 +38,7 @@ type claimName struct {
 
 func newSends() sends {
 	return sends{
-		map[bridge.Ref]int{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[claimName]bridge.Ref{}, map[uint16]bool{},
+		map[bridge.Ref]int{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[bridge.Ref]bool{}, map[claimName]bridge.Ref{}, map[uint16]bool{},
 		map[string]uint64{}, map[bridge.Ref]bool{},
 	}
 }
@@ -59,6 +60,7 @@ func (w *world) bootPump(first bool) pump {
 		w.otherBroker()
 		for _, ref := range w.sends.open {
 			w.sends.must[ref] = w.sends.must[ref] || w.sends.sent[ref]
+			w.sends.may[ref] = true
 		}
 	}
 	o := w.disk.store.Outbox(remoteName)
@@ -162,6 +164,7 @@ func (w *world) putStep(s *bridge.Step) error {
 		for name, ref := range w.sends.open {
 			if name.conn == n.Conn {
 				w.sends.must[ref] = w.sends.must[ref] || w.sends.sent[ref]
+				w.sends.may[ref] = true
 			}
 		}
 	}
@@ -285,6 +288,9 @@ func (w *world) published(f session.Frame) {
 	w.note("connection %d: PUBLISH %d %v mark %d", f.Conn, f.ID, w.words(f.Ref), f.Mark)
 	if w.sends.open[claimName{f.Conn, f.Number}] != f.Ref {
 		w.failf("%v sent before its claim is durable", w.words(f.Ref))
+	}
+	if f.Mark != 0 && w.qos == 2 && !w.sends.may[f.Ref] {
+		w.failf("%v marked, and no session that had it was lost", w.words(f.Ref))
 	}
 	w.sends.times[f.Ref]++
 	w.sends.sent[f.Ref] = true

@@ -17,8 +17,13 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 110_000, "schedules of all variants together")
+	schedules = flag.Int("schedules", plenty, "schedules of all variants together")
 	firstSeed = flag.Uint64("seed", 0, "first seed")
+)
+
+const (
+	plenty = 110_000 // schedules of `make test`
+	enough = 5_000   // of a variant: fewer may miss the rarest faults
 )
 
 // common is what must have happened in the schedules of every variant.
@@ -70,6 +75,9 @@ var variants = []struct {
 // TestSchedules plays schedules of every variant. A fault that never fired fails the test.
 func TestSchedules(t *testing.T) {
 	n := *schedules / len(variants)
+	if want := enough * len(variants); *schedules == plenty && plenty < want {
+		t.Fatalf("%d schedules are too few for the rarest faults of %d variants, want %d", plenty, len(variants), want)
+	}
 	if testing.Short() {
 		n /= 20
 	}
@@ -78,7 +86,7 @@ func TestSchedules(t *testing.T) {
 			fired := explore(t, v.variant, *firstSeed, n)
 			t.Logf("%d schedules%s", n, table(fired))
 			for _, what := range append(v.fires, common...) {
-				if fired[what] == 0 && n >= 5000 { // fewer may miss the rarest
+				if fired[what] == 0 && n >= enough {
 					t.Errorf("never fired: %s", what)
 				}
 			}

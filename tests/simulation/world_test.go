@@ -1,6 +1,7 @@
 // Package simulation plays a whole site in one goroutine, every choice made by a seed: edge stores and their senders, the bridge with its
 // ledger, the network, the broker, and what breaks of them. The step machine of the MQTT remote, the intake, and the rules of the start hold
-// and the reconciler are those of production; the ledger is the fake that passes the same suite as the real one, behind a model of its committer.
+// and the reconciler (hold/) are those of production; the ledger is the fake that passes the same suite as the real one, behind a model of its committer.
+// What only carries these out is written anew here, and tested where it stands: the target, the reconciler's loop, pump and remote, heartbeats.
 //
 //	edge_test.go    the store, its replication logs, its senders: they forget as the real one does
 //	gate_test.go    one life of the bridge: target, start hold, reconciler, intake
