@@ -1,0 +1,105 @@
+package reduct
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// bucket is a site in which every second 10 records of 1 kB are written, and taken up to some time.
+type bucket struct {
+	quota         int64
+	start, now    int64 // seconds
+	taken         int64 // seconds; all before is taken
+	others        int64 // bytes a second that no task sends
+	retained      int64 // seconds that the quota has room for
+	perSecond     int64
+	recordsASecnd int64
+}
+
+func (b *bucket) survey() survey {
+	oldest := max(b.start, b.now-b.retained)
+	span := b.now - oldest
+	s := survey{at: time.Unix(b.now, 0), quota: b.quota, size: span * (b.perSecond + b.others), entries: map[string]holding{
+		"e": {size: span * b.perSecond, records: span * b.recordsASecnd, oldest: oldest * 1e6, latest: b.now * 1e6, ours: true, from: b.taken*1e6 + 1},
+		"x": {size: span * b.others, records: span, oldest: oldest * 1e6, latest: b.now * 1e6},
+	}}
+	return s
+}
+
+func near(got, want float64) bool { return math.Abs(got-want) <= 0.1*math.Abs(want)+2 }
+
+// TestForecast follows a site through an outage of its far end: rates are learnt while all is well, then nothing is taken any more, then the backlog drains.
+func TestForecast(t *testing.T) {
+	b := &bucket{start: 0, now: 1000, perSecond: 10_000, others: 10_000, recordsASecnd: 10}
+	b.retained = 10 * 3600
+	b.quota = b.retained * 20_000
+	var o outlook
+	minute := func(taken int64) Forecast {
+		b.now += 60
+		b.taken = min(b.now, b.taken+taken)
+		return o.add(b.survey())
+	}
+	b.taken = b.now
+	for range 30 {
+		if f := minute(60); f.Unsent != 0 || f.Loses() {
+			t.Fatalf("all is taken, the forecast is %+v: %v", f, f)
+		}
+	}
+	var f Forecast
+	for range 60 {
+		f = minute(0)
+	}
+	// An hour of the backlog of 36,000 records is there, and the quota holds ten.
+	if !near(float64(f.Unsent), 36_000) || !near(f.Evicted.Hours(), 9) || !f.Stalled || !f.Loses() {
+		t.Errorf("after an hour: got %+v: %v; want 36,000 records, evicted in 9 h, stalled", f, f)
+	}
+	for range 20 {
+		f = minute(4 * 60) // 40 records a second, of which 10 are new
+	}
+	left := float64(3600-20*180) * 10
+	if !near(float64(f.Unsent), left) && f.Unsent > 1000 {
+		t.Errorf("while it drains: %d records, want about %.0f", f.Unsent, left)
+	}
+	b.taken = b.now - 3600
+	for range 10 {
+		f = minute(4 * 60)
+	}
+	// 30 minutes of it have gone; what is left needs as long as it takes at 30 a second more than comes in.
+	want := float64(b.now-b.taken) * 10 / 30
+	if !near(f.Drained.Seconds(), want) || f.Stalled || f.Loses() {
+		t.Errorf("while it drains: got %+v: %v, want drained in %.0f s", f, f, want)
+	}
+}
+
+// TestForecastWithoutQuota: nothing is evicted, whatever waits.
+func TestForecastWithoutQuota(t *testing.T) {
+	b := &bucket{start: 0, now: 1000, perSecond: 10_000, recordsASecnd: 10, retained: 1 << 40, taken: 500}
+	var o outlook
+	o.add(b.survey())
+	b.now += 60
+	if f := o.add(b.survey()); f.Evicted != Never || f.Loses() && f.Drained != Never {
+		t.Errorf("got %+v, want nothing evicted", f)
+	}
+}
+
+func TestForecastWords(t *testing.T) {
+	for _, tt := range []struct {
+		f    Forecast
+		want string
+	}{
+		{Forecast{}, "nothing waits at the edge store"},
+		{Forecast{Unsent: 5, Evicted: 9*time.Hour + time.Minute, Drained: 3 * time.Hour},
+			"about 5 records wait at the edge store: the oldest is evicted in 9.0 h, draining needs 3.0 h"},
+		{Forecast{Unsent: 5, Evicted: 90 * time.Second, Drained: 72 * time.Hour, Stalled: true},
+			"about 5 records wait at the edge store: the oldest is evicted in 1 min, nothing is taken now, draining would need 3 days"},
+		{Forecast{Unsent: 5, Evicted: 5 * time.Second, Drained: Never},
+			"about 5 records wait at the edge store: the oldest is evicted in 5 s, and nothing is taken"},
+		{Forecast{Unsent: 5, Evicted: Never, Drained: 20 * time.Hour},
+			"about 5 records wait at the edge store, draining needs 20 h; nothing is about to be evicted"},
+	} {
+		if got := tt.f.String(); got != tt.want {
+			t.Errorf("got  %q\nwant %q", got, tt.want)
+		}
+	}
+}
