@@ -35,6 +35,7 @@ type edge struct {
 	mu       sync.Mutex
 	entries  map[string][]stored // of bucket "src"
 	settings map[string]any
+	bucket   map[string]any // settings of the bucket
 	version  string
 	queries  map[int]*edgeQuery
 	log      []string // requests as METHOD path
@@ -136,11 +137,17 @@ func (e *edge) list(w http.ResponseWriter) {
 	var out []map[string]any
 	for name, rs := range e.entries {
 		if len(rs) > 0 && !strings.HasSuffix(name, "$meta") {
-			out = append(out, map[string]any{"name": name, "record_count": len(rs), "oldest_record": rs[0].time, "latest_record": rs[len(rs)-1].time})
+			size := 0
+			for _, r := range rs {
+				size += len(r.payload)
+			}
+			out = append(out, map[string]any{
+				"name": name, "record_count": len(rs), "oldest_record": rs[0].time, "latest_record": rs[len(rs)-1].time, "size": size, "block_count": 2,
+			})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i]["name"].(string) < out[j]["name"].(string) })
-	_ = json.NewEncoder(w).Encode(map[string]any{"info": map[string]any{"name": "src"}, "entries": out})
+	_ = json.NewEncoder(w).Encode(map[string]any{"info": map[string]any{"name": "src"}, "settings": e.bucket, "entries": out})
 }
 
 func (e *edge) query(w http.ResponseWriter, req *http.Request, entry string) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +54,8 @@ func (x *round) pass(ctx context.Context) (err error) {
 	}
 	x.remember(x.task)
 	err = x.gaps(ctx)
-	if len(x.task.stateful) > 0 { // nothing can be compared, and whoever asked must not take that for a reconcile
-		return errors.Join(err, fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): "+
-			"what it forgets cannot be fetched", x.task.name, strings.Join(x.task.stateful, " ")))
+	if bad := x.task.comparable(); bad != nil { // whoever asked must not take that for a reconcile
+		return errors.Join(err, bad)
 	}
 	if futile(err) {
 		return err

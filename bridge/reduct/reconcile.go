@@ -56,6 +56,7 @@ type Reconciler struct {
 	last      atomic.Pointer[time.Time]
 	passed    atomic.Pointer[Summary] // of the last pass
 	asked     atomic.Pointer[Summary] // of the last Reconcile
+	forecast  atomic.Pointer[Forecast]
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last
@@ -100,6 +101,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	for range settlers {
 		wg.Go(func() { r.settleJobs(ctx) })
 	}
+	wg.Go(func() { r.watch(ctx) })
 	defer wg.Wait()
 	tick := time.NewTicker(time.Duration(r.cfg.Interval))
 	defer tick.Stop()

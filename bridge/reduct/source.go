@@ -113,13 +113,16 @@ func (s *source) info(ctx context.Context) (info model.ServerInfo, err error) {
 	return info, err
 }
 
-// entries lists a bucket's entries. Attachments ("…/$meta") are not in the list.
+// bucket returns a bucket's settings and entries. Attachments ("…/$meta") are not among them.
+func (s *source) bucket(ctx context.Context, name string) (b model.FullBucketDetail, err error) {
+	err = s.json(ctx, http.MethodGet, "/b/"+url.PathEscape(name), nil, &b)
+	return b, err
+}
+
+// entries lists a bucket's entries.
 func (s *source) entries(ctx context.Context, bucket string) ([]model.EntryInfo, error) {
-	var b model.FullBucketDetail
-	if err := s.json(ctx, http.MethodGet, "/b/"+url.PathEscape(bucket), nil, &b); err != nil {
-		return nil, err
-	}
-	return b.Entries, nil
+	b, err := s.bucket(ctx, bucket)
+	return b.Entries, err
 }
 
 // oldest returns the time of an entry's oldest record, math.MaxInt64 where it has none or is not in the list.

@@ -60,6 +60,15 @@ func (s *source) task(ctx context.Context, name string) (*task, error) {
 	return t, nil
 }
 
+// comparable returns why nothing of the task's can be compared with the store; nil where it can.
+func (t *task) comparable() error {
+	if len(t.stateful) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the condition of replication task %s depends on what it saw before (%s): what it forgets cannot be fetched",
+		t.name, strings.Join(t.stateful, " "))
+}
+
 // stream names an entry of the source as it arrives here.
 func (t *task) stream(entry string) string {
 	return t.dstBucket + "/" + t.prefix + strings.TrimLeft(entry, "/")
