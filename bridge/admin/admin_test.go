@@ -90,6 +90,7 @@ func TestMetrics(t *testing.T) {
 		`sluice_reconcile_missing_total 6`,
 		`sluice_reconcile_late_total 5`,
 		`sluice_lost_ranges 3`,
+		`sluice_lost_ranges_unknown 1`,
 		`sluice_lost_records 40`,
 		`sluice_reconcile_last_success_timestamp_seconds 1.7000000005e+09`,
 		`sluice_module_call_seconds_count{module="stable"} 1`,

@@ -67,6 +67,7 @@ func (c collector) pipelines(e emitter, s Status) {
 	e.counter("reconcile_late_total", "Records fetched by a reconcile after newer ones of their stream.", late)
 	e.gauge("gaps_open", "Ranges of time that a reconciler still has to fetch.", float64(gaps))
 	e.gauge("lost_ranges", "Ranges of time of which records are known to be lost for good.", float64(s.Ledger.Lost.Ranges))
+	e.gauge("lost_ranges_unknown", "Of the lost ranges, those of which nobody knows how many records they had.", float64(s.Ledger.Lost.Unknown))
 	e.gauge("lost_records", "Records in the lost ranges, where their number is known.", float64(s.Ledger.Lost.Records))
 }
 

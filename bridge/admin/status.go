@@ -49,7 +49,7 @@ type Lost struct {
 	Ranges  int    `json:"ranges"`
 	Records int64  `json:"records"` // in those of which the number is known
 	Unknown int    `json:"unknown"` // ranges of which it is not
-	First   []Loss `json:"first"`   // of the ranges, those noted first
+	Newest  []Loss `json:"newest"`  // of the ranges, the newest first
 }
 
 // Latency sums up a histogram. P99 is the upper bound of the bucket it falls in.
@@ -214,7 +214,7 @@ func (s *Status) listAll() {
 	s.Checks, s.Inputs = append([]Check{}, s.Checks...), append([]Input{}, s.Inputs...)
 	s.Pipelines, s.Modules = append([]Pipeline{}, s.Pipelines...), append([]Module{}, s.Modules...)
 	s.Remotes = append([]Remote{}, s.Remotes...)
-	s.Ledger.Lost.First = append([]Loss{}, s.Ledger.Lost.First...)
+	s.Ledger.Lost.Newest = append([]Loss{}, s.Ledger.Lost.Newest...)
 }
 
 func latency(h *bridge.Histogram) Latency {

@@ -145,9 +145,9 @@ func (t *tx) lose(l bridge.Loss) (change lossSum, err error) {
 	return change, t.exec(sqlLoss, id, whole.Stream, whole.From, whole.To, whole.Records, whole.Reason, whole.Noted.UnixMicro())
 }
 
-// Losses returns up to max of what is known to be lost, by ID, from the first above after.
-func (l *Log) Losses(ctx context.Context, after int64, max int) ([]bridge.Loss, error) {
-	rows, err := l.reader.QueryContext(ctx, lossColumns+" WHERE id>? ORDER BY id LIMIT ?", after, max)
+// Losses returns up to max of what is known to be lost, the newest first. One that has grown is as old as its first part.
+func (l *Log) Losses(ctx context.Context, max int) ([]bridge.Loss, error) {
+	rows, err := l.reader.QueryContext(ctx, lossColumns+" ORDER BY id DESC LIMIT ?", max)
 	if err != nil {
 		return nil, fmt.Errorf("read losses: %w", l.readError(err))
 	}

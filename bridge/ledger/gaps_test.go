@@ -35,9 +35,9 @@ func TestLosses(t *testing.T) {
 		if got := (lossSum{st.Losses, st.LostRecords, st.LostUnknown}); got != want || want.rows != 1001 || want.unknown < 334 {
 			t.Errorf("sums %+v of a list with %+v, want those of 1001 rows", got, want)
 		}
-		page, err := l.Log.Losses(ctx, list[499].ID, 3)
-		if err != nil || len(page) != 3 || page[0] != list[500] {
-			t.Errorf("got page %+v and %v, want three from %+v", page, err, list[500])
+		newest, err := l.Log.Losses(ctx, 3)
+		if err != nil || len(newest) != 3 || newest[0] != list[1000] || newest[2] != list[998] {
+			t.Errorf("got %+v and %v, want three from %+v back", newest, err, list[1000])
 		}
 		l.stop()
 		l = start(t, dir, testConfig())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
@@ -83,10 +84,11 @@ func (r *running) allParked() []bridge.Parking {
 }
 
 func (r *running) allLosses() []bridge.Loss {
-	list, err := r.Log.Losses(context.Background(), 0, 10_000)
+	list, err := r.Log.Losses(context.Background(), 10_000)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	slices.Reverse(list) // the oldest first
 	return list
 }
 

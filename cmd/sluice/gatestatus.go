@@ -76,16 +76,16 @@ func (g *gate) checks() []admin.Check {
 // maxGaps is how many gaps and losses are listed; all are counted.
 const maxGaps = 100
 
-// listLosses reads the first of what is lost.
+// listLosses reads the newest of what is lost.
 func (g *gate) listLosses(to *admin.Ledger) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	losses, err := g.store.Losses(ctx, 0, maxGaps)
+	losses, err := g.store.Losses(ctx, maxGaps)
 	if err != nil {
 		to.LastError = cmp.Or(to.LastError, err.Error())
 	}
 	for _, l := range losses {
-		to.Lost.First = append(to.Lost.First, admin.Loss{
+		to.Lost.Newest = append(to.Lost.Newest, admin.Loss{
 			Stream: l.Stream, From: time.UnixMicro(l.From).UTC(), To: time.UnixMicro(l.To).UTC(), Records: l.Records, Reason: l.Reason, Noted: l.Noted,
 		})
 	}

@@ -148,20 +148,21 @@ func TestStatusOfReconcile(t *testing.T) {
 	s := admin.Status{
 		Inputs: []admin.Input{{Name: "edge", ReconcileMissing: 7, ReconcileLate: 2,
 			LastPass: &admin.Look{Began: at, Seconds: 0.5, Compared: 1000, Missing: 3, Error: "edge store does not answer"}}},
-		Ledger: admin.Ledger{Lost: admin.Lost{Ranges: 3, Records: 12, Unknown: 1, First: []admin.Loss{
-			{Stream: "b/e", From: at, To: at.Add(time.Second), Records: 12, Reason: "evicted"},
-			{Stream: "b/f", From: at, To: at, Records: -1, Reason: "overtaken"},
+		Ledger: admin.Ledger{Lost: admin.Lost{Ranges: 3, Records: 12, Unknown: 1, Newest: []admin.Loss{
+			{Stream: "b/e", From: at, To: at.Add(time.Second), Records: 12, Reason: "evicted", Noted: at},
+			{Stream: "b/f", From: at, To: at, Records: -1, Reason: "overtaken", Noted: at},
 		}}},
 	}
 	var out bytes.Buffer
 	if err := printStatus(&out, s); err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Join(strings.Fields(out.String()), " ")
+	text, noted := strings.Join(strings.Fields(out.String()), " "), at.Local().Format(time.DateTime)
 	for _, want := range []string{
 		": 1000 compared in 500ms, 3 missing, edge store does not answer",
 		"LOST FOR GOOD: 12 records, and 1 ranges of which nobody knows how many",
-		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:01Z 12 evicted", "b/f 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z ? overtaken", "and 1 ranges more",
+		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:01Z 12 " + noted + " evicted", "b/f 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z ? " + noted + " overtaken",
+		"and 1 older ranges",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status: got\n%s\nwant %q in it", &out, want)

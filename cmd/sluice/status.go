@@ -100,19 +100,7 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
 			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
 	}
-	if lost := s.Ledger.Lost; lost.Ranges > 0 {
-		fmt.Fprintf(w, "\nLOST FOR GOOD: %d records, and %d ranges of which nobody knows how many\nSTREAM\tFROM\tTO\tRECORDS\tREASON\n", lost.Records, lost.Unknown)
-		for _, l := range lost.First {
-			n := strconv.FormatInt(l.Records, 10)
-			if l.Records < 0 {
-				n = "?"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Stream, l.From.Format(time.RFC3339Nano), l.To.Format(time.RFC3339Nano), n, l.Reason)
-		}
-		if n := lost.Ranges - len(lost.First); n > 0 {
-			fmt.Fprintf(w, "and %d ranges more\n", n)
-		}
-	}
+	printLost(w, s.Ledger.Lost)
 	if len(s.Modules) > 0 {
 		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256\tLAST ERROR")
 	}
@@ -120,6 +108,25 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
 	return w.Flush()
+}
+
+func printLost(w io.Writer, lost admin.Lost) {
+	if lost.Ranges == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\nLOST FOR GOOD: %d records, and %d ranges of which nobody knows how many\n", lost.Records, lost.Unknown)
+	fmt.Fprintln(w, "STREAM\tFROM\tTO\tRECORDS\tNOTED\tREASON")
+	for _, l := range lost.Newest {
+		n := strconv.FormatInt(l.Records, 10)
+		if l.Records < 0 {
+			n = "?"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Stream, l.From.Format(time.RFC3339Nano), l.To.Format(time.RFC3339Nano), n,
+			l.Noted.Local().Format(time.DateTime), l.Reason)
+	}
+	if n := lost.Ranges - len(lost.Newest); n > 0 {
+		fmt.Fprintf(w, "and %d older ranges\n", n)
+	}
 }
 
 // lookText is a comparison in a few words.

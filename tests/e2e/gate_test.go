@@ -198,7 +198,7 @@ func (s *site) evicted(t *testing.T, records int) map[string]bool {
 // named checks that every evicted record lies in a range that the bridge's status names, and returns how many ranges there are.
 func (s *site) named(t *testing.T, evicted map[string]bool) int {
 	t.Helper()
-	lost := s.status(t).Ledger.Lost.First
+	lost := s.status(t).Ledger.Lost.Newest
 	var unnamed []string
 	for id := range evicted {
 		stream, text, _ := strings.Cut(id, "@")
