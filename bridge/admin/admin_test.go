@@ -22,9 +22,13 @@ type fixed struct{ ready bool }
 func (f fixed) Status() Status {
 	return Status{
 		Version: "v1", ConfigHash: "abc", Started: time.Now().Add(-time.Minute), LastReloadFailed: true,
-		Checks:    []Check{{Name: "ledger", OK: true}, {Name: "input edge", OK: f.ready, Detail: "port taken"}},
-		Ledger:    Ledger{Bytes: 10, Quota: 100, Parked: 2, Lost: Lost{Ranges: 3, Records: 40, Unknown: 1}},
-		Inputs:    []Input{{Name: "edge", GapsOpen: 3, ReconcileLate: 5}},
+		Checks: []Check{{Name: "ledger", OK: true}, {Name: "input edge", OK: f.ready, Detail: "port taken"}},
+		Ledger: Ledger{Bytes: 10, Quota: 100, Parked: 2, Lost: Lost{Ranges: 3, Records: 40, Unknown: 1}},
+		Inputs: []Input{
+			{Name: "edge", GapsOpen: 3, ReconcileLate: 5, Forecast: &Forecast{UnsentRecords: 70, EvictedInSeconds: new(32400.0), DrainedInSeconds: new(600.0)}},
+			{Name: "quiet", Forecast: &Forecast{DrainedInSeconds: new(0.0)}},
+			{Name: "stuck", Forecast: &Forecast{UnsentRecords: 1}},
+		},
 		Pipelines: []Pipeline{{Name: "vibration"}},
 		Modules:   []Module{{Name: "stable", SHA256: "00ff", Tallies: map[string]Tally{"bursts\xff": {Sum: 3}}}},
 		Remotes:   []Remote{{Name: "hono", Connected: 1, Connections: 2, InFlight: 4, Backlog: Backlog{Records: 5, Bytes: 6, OldestSeconds: 7}}},
@@ -92,6 +96,9 @@ func TestMetrics(t *testing.T) {
 		`sluice_lost_ranges 3`,
 		`sluice_lost_ranges_unknown 1`,
 		`sluice_lost_records 40`,
+		`sluice_edge_unsent_records 71`,
+		`sluice_loss_forecast_seconds 32400`,
+		`sluice_drain_forecast_seconds +Inf`,
 		`sluice_reconcile_last_success_timestamp_seconds 1.7000000005e+09`,
 		`sluice_module_call_seconds_count{module="stable"} 1`,
 		`sluice_module_fuel{module="stable"} 1000`,

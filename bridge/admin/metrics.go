@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"math"
 	"runtime"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.status()
 	e := emitter{ch}
 	c.pipelines(e, s)
+	c.forecast(e, s)
 	c.remotes(e, s)
 	c.modules(e, s)
 	c.ledger(e, s)
@@ -69,6 +71,35 @@ func (c collector) pipelines(e emitter, s Status) {
 	e.gauge("lost_ranges", "Ranges of time of which records are known to be lost for good.", float64(s.Ledger.Lost.Ranges))
 	e.gauge("lost_ranges_unknown", "Of the lost ranges, those of which nobody knows how many records they had.", float64(s.Ledger.Lost.Unknown))
 	e.gauge("lost_records", "Records in the lost ranges, where their number is known.", float64(s.Ledger.Lost.Records))
+}
+
+// forecast sums up the inputs: the nearest loss, the longest drain. What never comes is infinite, so that a limit can be compared with it.
+func (c collector) forecast(e emitter, s Status) {
+	var unsent int64
+	evicted, drained, known := math.Inf(1), 0.0, false
+	for _, in := range s.Inputs {
+		f := in.Forecast
+		if f == nil {
+			continue
+		}
+		known = true
+		unsent += f.UnsentRecords
+		evicted = min(evicted, orNever(f.EvictedInSeconds))
+		drained = max(drained, orNever(f.DrainedInSeconds))
+	}
+	if !known {
+		return
+	}
+	e.gauge("edge_unsent_records", "Records at the edge stores that were not taken yet, about.", float64(unsent))
+	e.gauge("loss_forecast_seconds", "Until an edge store's quota takes the oldest record that waits there; +Inf: it does not.", evicted)
+	e.gauge("drain_forecast_seconds", "Until everything that waits at the edge stores is taken; +Inf: not at these rates.", drained)
+}
+
+func orNever(seconds *float64) float64 {
+	if seconds == nil {
+		return math.Inf(1)
+	}
+	return *seconds
 }
 
 func (c collector) remotes(e emitter, s Status) {

@@ -72,6 +72,7 @@ type Input struct {
 	ReconcileLate    int64      `json:"reconcile_late"`    // of those fetched, the ones that are older than one taken before
 	LastPass         *Look      `json:"last_pass,omitempty"`
 	LastAsked        *Look      `json:"last_asked,omitempty"` // by `sluice reconcile`
+	Forecast         *Forecast  `json:"forecast,omitempty"`   // none before the edge store was looked at
 	LastError        string     `json:"last_error,omitempty"`
 }
 
@@ -88,6 +89,21 @@ type Look struct {
 	Different    int       `json:"different"`    // closed ranges
 	Incomparable int       `json:"incomparable"` // closed ranges
 	Error        string    `json:"error,omitempty"`
+}
+
+// Forecast is what is to be expected of what waits at the edge store. All of it is estimated.
+type Forecast struct {
+	At                    time.Time  `json:"at"` // when the store was looked at
+	UnsentRecords         int64      `json:"unsent_records"`
+	Oldest                *time.Time `json:"oldest,omitempty"`   // time of the oldest of them
+	WaitedSeconds         float64    `json:"waited_seconds"`     // for which some of them have been there
+	EvictedInSeconds      *float64   `json:"evicted_in_seconds"` // until the quota takes the oldest; null = it does not
+	DrainedInSeconds      *float64   `json:"drained_in_seconds"` // until all are taken; null = not at these rates
+	WriteBytesPerSecond   float64    `json:"write_bytes_per_second"`
+	DrainRecordsPerSecond float64    `json:"drain_records_per_second"` // the best of late where nothing is taken
+	Stalled               bool       `json:"stalled"`                  // nothing is taken now
+	Loses                 bool       `json:"loses"`                    // evicted before it is drained
+	Text                  string     `json:"text"`
 }
 
 // Loss is a range of a stream's time of which records are lost for good.

@@ -115,6 +115,7 @@ func (g *gate) inputStatus() []admin.Input {
 			finds := in.reconciler.Finds()
 			s.LastReconcile, s.ReconcileLate = in.reconciler.Last(), int64(finds.Total.Late)
 			s.LastPass, s.LastAsked = look(finds.Passed), look(finds.Asked)
+			s.Forecast = forecast(in.reconciler.Forecast())
 		}
 		all = append(all, s)
 	}
@@ -130,6 +131,27 @@ func look(s *reduct.Summary) *admin.Look {
 		Began: s.Began, Seconds: s.Seconds, Compared: s.Compared, Missing: s.Missing, Fetched: s.Fetched, Late: s.Late, Left: s.Left, Lost: s.Lost,
 		Different: s.Different, Incomparable: s.Incomparable, Error: s.Error,
 	}
+}
+
+// forecast shows what is to be expected at the edge store; nil where nobody knows.
+func forecast(f *reduct.Forecast) *admin.Forecast {
+	if f == nil {
+		return nil
+	}
+	s := &admin.Forecast{
+		At: f.At.UTC(), UnsentRecords: f.Unsent, WaitedSeconds: f.Waited.Seconds(), WriteBytesPerSecond: f.Writes, DrainRecordsPerSecond: f.Drains,
+		Stalled: f.Stalled, Loses: f.Loses(), Text: f.String(),
+	}
+	if f.Unsent > 0 {
+		s.Oldest = new(time.UnixMicro(f.Oldest).UTC())
+	}
+	if f.Evicted != reduct.Never {
+		s.EvictedInSeconds = new(f.Evicted.Seconds())
+	}
+	if f.Drained != reduct.Never {
+		s.DrainedInSeconds = new(f.Drained.Seconds())
+	}
+	return s
 }
 
 func (r *remote) status(backlog []ledger.Backlog) admin.Remote {

@@ -147,7 +147,8 @@ func TestStatusOfReconcile(t *testing.T) {
 	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
 	s := admin.Status{
 		Inputs: []admin.Input{{Name: "edge", ReconcileMissing: 7, ReconcileLate: 2,
-			LastPass: &admin.Look{Began: at, Seconds: 0.5, Compared: 1000, Missing: 3, Error: "edge store does not answer"}}},
+			LastPass: &admin.Look{Began: at, Seconds: 0.5, Compared: 1000, Missing: 3, Error: "edge store does not answer"},
+			Forecast: &admin.Forecast{At: at, UnsentRecords: 5, Loses: true, Text: "five wait"}}, {Name: "other", Forecast: &admin.Forecast{Text: "none waits"}}},
 		Ledger: admin.Ledger{Lost: admin.Lost{Ranges: 3, Records: 12, Unknown: 1, Newest: []admin.Loss{
 			{Stream: "b/e", From: at, To: at.Add(time.Second), Records: 12, Reason: "evicted", Noted: at},
 			{Stream: "b/f", From: at, To: at, Records: -1, Reason: "overtaken", Noted: at},
@@ -160,6 +161,7 @@ func TestStatusOfReconcile(t *testing.T) {
 	text, noted := strings.Join(strings.Fields(out.String()), " "), at.Local().Format(time.DateTime)
 	for _, want := range []string{
 		": 1000 compared in 500ms, 3 missing, edge store does not answer",
+		"RECORDS ARE ABOUT TO BE LOST: edge: five wait (as of " + at.Local().Format(time.TimeOnly) + ")",
 		"LOST FOR GOOD: 12 records, and 1 ranges of which nobody knows how many",
 		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:01Z 12 " + noted + " evicted", "b/f 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z ? " + noted + " overtaken",
 		"and 1 older ranges",

@@ -100,6 +100,7 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
 			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
 	}
+	printForecasts(w, s.Inputs)
 	printLost(w, s.Ledger.Lost)
 	if len(s.Modules) > 0 {
 		fmt.Fprintln(w, "\nMODULE\tA CALL\tFUEL\tTRAPS\tSHA256\tLAST ERROR")
@@ -108,6 +109,21 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
 	return w.Flush()
+}
+
+// printForecasts says what waits at the edge stores, where something does.
+func printForecasts(w io.Writer, all []admin.Input) {
+	for _, in := range all {
+		f := in.Forecast
+		if f == nil || f.UnsentRecords == 0 {
+			continue
+		}
+		begin := "\n"
+		if f.Loses {
+			begin = "\nRECORDS ARE ABOUT TO BE LOST: "
+		}
+		fmt.Fprintf(w, "%s%s: %s (as of %s)\n", begin, in.Name, f.Text, f.At.Local().Format(time.TimeOnly))
+	}
 }
 
 func printLost(w io.Writer, lost admin.Lost) {
