@@ -76,7 +76,8 @@ func (c *Config) Validate() error {
 	bad(c.MaxHeader < 64<<10 || c.MaxHeader > 16<<20, "max_header: %v, want 64KiB..16MiB", c.MaxHeader)
 	bad(c.MaxConnections < 1 || c.MaxConnections > 4096, "max_connections: %d, want 1..4096", c.MaxConnections)
 	if c.Source.URL != "" {
-		errs = append(errs, c.Source.validate())
+		bad(c.Source.Replication == "", "source.replication: empty, want the name of the replication task on the edge store")
+		errs = append(errs, c.Source.validate("source."))
 	}
 	return errors.Join(errs...)
 }
@@ -84,24 +85,24 @@ func (c *Config) Validate() error {
 // minRate keeps the pause between two pages of a query below the time for which the edge store keeps the query.
 const minRate = 100
 
-func (s *Source) validate() error {
+// validate reports what is wrong, with table before the names of the keys.
+func (s *Source) validate(table string) error {
 	var errs []error
 	bad := func(wrong bool, format string, args ...any) {
 		if wrong {
-			errs = append(errs, fmt.Errorf(format, args...))
+			errs = append(errs, fmt.Errorf(table+format, args...))
 		}
 	}
 	u, err := url.Parse(s.URL)
 	bad(err != nil || u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == ""),
-		"source.url: %q, want http://host:port or https://host:port", s.URL)
-	bad(s.Token != "" && s.TokenFile != "", "source.token_file: set beside source.token, want one of them")
-	bad(s.Replication == "", "source.replication: empty, want the name of the replication task on the edge store")
-	bad(time.Duration(s.Interval) < time.Second, "source.interval: %v, want at least 1s", time.Duration(s.Interval))
-	bad(time.Duration(s.Timeout) < 100*time.Millisecond, "source.timeout: %v, want at least 100ms", time.Duration(s.Timeout))
-	bad(s.Rate != 0 && s.Rate < minRate, "source.rate: %d, want 0 or at least %d", s.Rate, minRate)
-	bad(s.Parallel < 1 || s.Parallel > 16, "source.parallel: %d, want 1..16", s.Parallel)
+		"url: %q, want http://host:port or https://host:port", s.URL)
+	bad(s.Token != "" && s.TokenFile != "", "token_file: set beside %stoken, want one of them", table)
+	bad(time.Duration(s.Interval) < time.Second, "interval: %v, want at least 1s", time.Duration(s.Interval))
+	bad(time.Duration(s.Timeout) < 100*time.Millisecond, "timeout: %v, want at least 100ms", time.Duration(s.Timeout))
+	bad(s.Rate != 0 && s.Rate < minRate, "rate: %d, want 0 or at least %d", s.Rate, minRate)
+	bad(s.Parallel < 1 || s.Parallel > 16, "parallel: %d, want 1..16", s.Parallel)
 	_, err = s.since()
-	bad(err != nil, "source.since: %q, want a time such as 2026-01-31T00:00:00Z", s.Since)
+	bad(err != nil, "since: %q, want a time such as 2026-01-31T00:00:00Z", s.Since)
 	return errors.Join(errs...)
 }
 

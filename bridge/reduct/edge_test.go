@@ -41,6 +41,7 @@ type edge struct {
 	log      []string // requests as METHOD path
 	failPath string   // the next such request is answered 500
 	onGet    func()   // called before a GET of records, without the lock
+	onQuery  func()   // called before a query, without the lock
 	token    string
 }
 
@@ -93,6 +94,9 @@ func (e *edge) requests(s string) int {
 func (e *edge) handle(w http.ResponseWriter, req *http.Request) {
 	if e.onGet != nil && req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/batch") {
 		e.onGet()
+	}
+	if e.onQuery != nil && strings.HasSuffix(req.URL.Path, "/q") {
+		e.onQuery()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -18,6 +18,7 @@ type errand struct {
 	entry, stream string
 	from, upTo    int64 // both included
 	bounded       bool  // upTo counts
+	fresh         bool  // what it finds is new and was not missing: nobody else brings it
 }
 
 func errandOf(entry, stream string, of hold.Range) errand {
@@ -56,7 +57,7 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found hold.F
 	if at.paced {
 		ttl = longTTL
 	}
-	defer func() { r.tell(at, found) }()
+	defer func() { r.tell(at, found, e.fresh) }()
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, e.heads(t, ttl))
 	if err != nil {
 		return found, err
@@ -73,8 +74,11 @@ func (r *Reconciler) fetch(ctx context.Context, t *task, e errand) (found hold.F
 	}
 }
 
-// tell counts what was found by whoever holds the stream.
-func (r *Reconciler) tell(at *course, found hold.Found) {
+// tell counts what was found by whoever holds the stream; see errand.fresh.
+func (r *Reconciler) tell(at *course, found hold.Found, fresh bool) {
+	if fresh {
+		found.Lacking, found.Late = found.Lost, 0
+	}
 	at.found.add(found)
 	r.mu.Lock()
 	r.total.add(found)
@@ -212,7 +216,7 @@ func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int
 			return err
 		}
 	}
-	if r.mind.Metrics != nil {
+	if r.mind.Metrics != nil && !e.fresh {
 		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(found.Lacking - fetched))
 	}
 	if len(came) < len(want) {

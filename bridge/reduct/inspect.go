@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/reductstore/reduct-go/model"
 )
 
 // Inspect looks at what the edge store would do with this configuration, for `sluice check`: warnings are what would surprise, an
@@ -38,14 +41,46 @@ func Inspect(ctx context.Context, cfg Config) (warnings []string, err error) {
 		warnings = append(warnings, fmt.Sprintf("task %s: %s depend on what was seen before, so what is forgotten can be "+
 			"reported but not fetched; put them into the pipeline's own when", t.name, strings.Join(t.stateful, ", ")))
 	}
-	if t.raw != nil {
-		traps, err := typedTraps(t.raw)
-		if err != nil {
-			return warnings, fmt.Errorf("task %s: when: %w", t.name, err)
+	traps, err := t.traps()
+	return append(warnings, traps...), err
+}
+
+// InspectPull is Inspect for a pull-only input.
+func InspectPull(ctx context.Context, cfg Pull) (warnings []string, err error) {
+	t, err := cfg.task()
+	if err != nil {
+		return nil, err
+	}
+	if warnings, err = t.traps(); err != nil {
+		return warnings, err
+	}
+	s := newSource(cfg.source())
+	defer s.close()
+	entries, err := s.entries(ctx, cfg.Bucket)
+	if errors.Is(err, errNotFound) {
+		return append(warnings, fmt.Sprintf("bucket %s is not there; it is waited for", cfg.Bucket)), nil
+	}
+	if err != nil {
+		return warnings, err
+	}
+	for _, p := range t.entries {
+		if name, excluded := strings.CutPrefix(p, "!"); !excluded && !slices.ContainsFunc(entries, func(e model.EntryInfo) bool { return matchEntry(e.Name, name) }) {
+			warnings = append(warnings, fmt.Sprintf("entries: nothing in bucket %s is like %q", cfg.Bucket, p))
 		}
-		warnings = append(warnings, traps...)
 	}
 	return warnings, nil
+}
+
+// traps warns of comparisons in the task's condition that surprise.
+func (t *task) traps() ([]string, error) {
+	if t.raw == nil {
+		return nil, nil
+	}
+	traps, err := typedTraps(t.raw)
+	if err != nil {
+		return nil, fmt.Errorf("task %s: when: %w", t.name, err)
+	}
+	return traps, nil
 }
 
 // olderThan compares a version such as 1.21.5; what cannot be read counts as new.

@@ -15,6 +15,7 @@ import (
 const (
 	evictedReason   = "evicted from the edge store before it was fetched"
 	overtakenReason = "evicted from the edge store before it was compared; what its sender had not delivered by then is lost"
+	unreadReason    = "evicted from the edge store before it was read"
 )
 
 // lose lists n records of a range as lost, -1 where nobody can tell how many, and closes the gaps that end in that. The caller holds the stream's lock.
@@ -51,10 +52,14 @@ const maxGone = 100
 // overtaken lists what the edge store's quota has passed over before it was compared, but for what this very pass has listed: nobody can tell any more
 // how much of it there was. The mark moves behind it, so that it is said once.
 func (r *Reconciler) overtaken(ctx context.Context, stream string, past hold.Range) error {
+	reason := overtakenReason
+	if r.given != nil {
+		reason = unreadReason
+	}
 	known := r.course(stream).gone
 	slices.SortFunc(known, func(a, b hold.Range) int { return cmp.Compare(a.From, b.From) })
 	for _, piece := range past.Without(known) {
-		l := bridge.Loss{Stream: stream, From: piece.From, To: piece.To, Records: -1, Reason: overtakenReason}
+		l := bridge.Loss{Stream: stream, From: piece.From, To: piece.To, Records: -1, Reason: reason}
 		if err := r.lose(ctx, l); err != nil {
 			return err
 		}

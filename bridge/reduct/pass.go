@@ -18,8 +18,10 @@ import (
 // Pass reconciles every stream of the task once, those with gaps first: a gap holds its stream. It goes on past a stream that fails. nil: all of them
 // were compared.
 func (r *Reconciler) Pass(ctx context.Context) error {
-	x := round{Reconciler: r, began: time.Now(), wanted: func(string) bool { return true }}
+	x := round{Reconciler: r, began: time.Now(), wanted: func(string) bool { return true }, turn: oneTurn}
+	x.back = r.lookBack(x.began)
 	err := x.pass(ctx)
+	r.behind.Store(x.more.Load())
 	r.passed.Store(x.summary(err))
 	if err != nil {
 		return err
@@ -40,6 +42,9 @@ type round struct {
 	*Reconciler
 	began   time.Time
 	wanted  func(stream string) bool
+	turn    time.Duration // for which a stream that has no sender is read at most, before others are; 0 = to its end
+	back    bool          // such streams are compared with what was read before, too
+	more    atomic.Bool   // a turn was over before the stream's end
 	task    *task
 	entries []model.EntryInfo
 
@@ -49,7 +54,7 @@ type round struct {
 
 // pass does what Pass says.
 func (x *round) pass(ctx context.Context) (err error) {
-	if x.task, err = x.source.task(ctx, x.cfg.Replication); err != nil {
+	if x.task, err = x.readTask(ctx); err != nil {
 		return err
 	}
 	x.remember(x.task)
@@ -65,7 +70,14 @@ func (x *round) pass(ctx context.Context) (err error) {
 		return errors.Join(err, unlisted)
 	}
 	return errors.Join(err, x.each(ctx, func(ctx context.Context, e *model.EntryInfo) error {
-		return errors.Join(x.entry(ctx, e), x.attachments(ctx, e.Name))
+		if x.given == nil {
+			return errors.Join(x.entry(ctx, e), x.attachments(ctx, e.Name))
+		}
+		err := x.pull(ctx, e)
+		if x.back {
+			err = errors.Join(err, x.attachments(ctx, e.Name))
+		}
+		return err
 	}))
 }
 
@@ -152,7 +164,7 @@ func (x *round) attachments(ctx context.Context, entry string) error {
 		return nil
 	}
 	return x.paced(ctx, stream, func(*course) error {
-		_, err := x.fetch(ctx, x.task, errand{entry: meta, stream: stream})
+		_, err := x.fetch(ctx, x.task, errand{entry: meta, stream: stream, fresh: x.given != nil})
 		return err
 	})
 }

@@ -46,6 +46,7 @@ type Reconciler struct {
 	maxRecord int64
 	maxBody   int64
 	mind      Mind
+	given     *task // what to read where there is no replication task, and so no sender; else nil
 	source    *source
 	budget    *budget
 	loud      *loud
@@ -57,11 +58,13 @@ type Reconciler struct {
 	passed    atomic.Pointer[Summary] // of the last pass
 	asked     atomic.Pointer[Summary] // of the last Reconcile
 	forecast  atomic.Pointer[Forecast]
+	behind    atomic.Bool // the last pass left something to be read
 
 	mu      sync.Mutex
 	task    *task              // guarded by mu; as read last
 	streams map[string]*course // guarded by mu; never shrinks, as the streams of an Intake
 	total   Counts             // guarded by mu; since the start, settlings included
+	looked  time.Time          // guarded by mu; when a pass last looked back, where there is no sender
 }
 
 // course is what a Reconciler knows of one stream.
@@ -73,6 +76,8 @@ type course struct {
 	hold  hold.Stream   // guarded by Reconciler.mu
 	job   *job          // the settling that waits or runs; guarded by Reconciler.mu
 	ahead hold.Ahead    // guarded by lock
+	read  hold.Ahead    // up to where the stream was read that has no sender; guarded by lock
+	kept  time.Time     // when that was last made durable; guarded by lock
 
 	senders atomic.Int32  // how many wait for the lock because of a sender
 	came    chan struct{} // gets one when a sender comes
@@ -93,13 +98,15 @@ func NewReconciler(cfg Config, m Mind) *Reconciler {
 	}
 }
 
-// Run reconciles all streams at once and then each interval, and single ones when the Target asks, until ctx ends. A source that does not
+// Run reconciles all streams at once and then each interval, and single ones when a Target asks, until ctx ends. A source that does not
 // answer is no reason to end.
 func (r *Reconciler) Run(ctx context.Context) error {
 	defer r.source.close()
 	var wg sync.WaitGroup
-	for range settlers {
-		wg.Go(func() { r.settleJobs(ctx) })
+	if r.given == nil {
+		for range settlers {
+			wg.Go(func() { r.settleJobs(ctx) })
+		}
 	}
 	wg.Go(func() { r.watch(ctx) })
 	defer wg.Wait()
@@ -107,7 +114,9 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := r.Pass(ctx); err != nil && ctx.Err() == nil {
-			r.mind.Log.Warn("reconcile failed; the next one begins where it stopped", "input", r.mind.Name, "err", err)
+			r.loud.warn("reconcile failed; the next one begins where it stopped", "input", r.mind.Name, "err", err)
+		} else if err == nil && r.behind.Load() {
+			continue
 		}
 		select {
 		case <-tick.C:

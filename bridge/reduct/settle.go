@@ -192,9 +192,17 @@ func (r *Reconciler) freshTask(ctx context.Context, began time.Time) (*task, err
 	if t != nil && t.read.After(began) {
 		return t, nil
 	}
-	t, err := r.source.task(ctx, r.cfg.Replication)
+	t, err := r.readTask(ctx)
 	if err == nil {
 		r.remember(t)
 	}
 	return t, err
+}
+
+// readTask is the task as it is now.
+func (r *Reconciler) readTask(ctx context.Context) (*task, error) {
+	if r.given != nil {
+		return r.given, nil
+	}
+	return r.source.task(ctx, r.cfg.Replication)
 }

@@ -21,6 +21,7 @@ type Survey struct {
 	prefix string // of the entries, without a task
 	budget *budget
 	most   int64 // bytes of a record
+	pulled bool  // the task is a pull-only input's: the store knows nothing of it
 }
 
 // ErrNotSent: the replication task does not say what of a stream it sends: it does not select the entry, or its condition depends on what it
@@ -36,6 +37,15 @@ func SurveyEdge(ctx context.Context, c Config) (*Survey, error) {
 		return nil, err
 	}
 	return &Survey{source: s, bucket: t.srcBucket, task: t, budget: newBudget(int64(c.MaxMemory)), most: int64(c.MaxRecord)}, nil
+}
+
+// SurveyPull reads what a pull-only input does.
+func SurveyPull(c Pull) (*Survey, error) {
+	t, err := c.task()
+	if err != nil {
+		return nil, err
+	}
+	return &Survey{source: newSource(c.source()), bucket: c.Bucket, task: t, budget: newBudget(int64(c.MaxMemory)), most: int64(c.MaxRecord), pulled: true}, nil
 }
 
 // SurveyBucket reads the entries of a bucket that begin with prefix.
@@ -177,13 +187,16 @@ func (s *Survey) take(ctx context.Context, h *head, body io.Reader, t int64, tak
 	return true, take(&rs[0])
 }
 
-// Pending returns how many records the task has still to send.
-func (s *Survey) Pending(ctx context.Context) (int64, error) {
+// Pending reports whether the task has something left to send. Of a pull-only input, that is what is newer than all it has read.
+func (s *Survey) Pending(ctx context.Context) (bool, error) {
+	if s.pulled {
+		return true, nil
+	}
 	var answer struct {
 		Info struct {
 			Pending int64 `json:"pending_records"`
 		} `json:"info"`
 	}
 	err := s.source.json(ctx, http.MethodGet, "/replications/"+url.PathEscape(s.task.name), nil, &answer)
-	return answer.Info.Pending, err
+	return answer.Info.Pending > 0, err
 }

@@ -20,7 +20,7 @@ func (r *Reconciler) Forecast() *Forecast { return r.forecast.Load() }
 // watch keeps the forecast until ctx ends. It is no part of a pass: a pass waits for a full ledger, and that is when the forecast matters.
 func (r *Reconciler) watch(ctx context.Context) {
 	var o outlook
-	a := alarm{log: r.mind.Log.With("input", r.mind.Name), patience: 2 * time.Duration(r.cfg.Interval)}
+	a := alarm{log: r.mind.Log.With("input", r.mind.Name), patience: max(2*time.Duration(r.cfg.Interval), minPatience)}
 	tick := time.NewTicker(min(max(time.Duration(r.cfg.Interval), minWatch), maxWatch))
 	defer tick.Stop()
 	for {
@@ -81,9 +81,10 @@ type alarm struct {
 }
 
 const (
-	alarmEvery = 10 * time.Minute
-	nearLoss   = time.Hour
-	farLoss    = 24 * time.Hour
+	alarmEvery  = 10 * time.Minute
+	minPatience = 10 * time.Second
+	nearLoss    = time.Hour
+	farLoss     = 24 * time.Hour
 )
 
 // hear takes the next forecast.

@@ -30,7 +30,7 @@ func (w Want) wants(stream string) bool {
 // for a page at a time: what it finds there is late in any case, so that no sender has to wait. The report is of what was done, after an error
 // too. It may be called while passes run; calls at the same time are as good as one after the other.
 func (r *Reconciler) Reconcile(ctx context.Context, w Want) (Report, error) {
-	x := round{Reconciler: r, began: time.Now(), wanted: w.wants}
+	x := round{Reconciler: r, began: time.Now(), wanted: w.wants, back: true}
 	err := x.pass(ctx)
 	if w.Whole && !futile(err) && ctx.Err() == nil {
 		x.recount()
@@ -106,7 +106,7 @@ func (x *round) walk(ctx context.Context, e errand, see func(*item, bool)) (lock
 			began := time.Now()
 			found := hold.Found{Records: len(items)}
 			err := x.fill(ctx, x.task, e, items, &found)
-			x.tell(at, found)
+			x.tell(at, found, false)
 			locked += time.Since(began)
 			return err
 		})

@@ -69,7 +69,7 @@ func (es edges) Streams(ctx context.Context) (all []verify.EdgeStream, err error
 			return nil, err
 		}
 		for _, x := range extents {
-			all = append(all, verify.EdgeStream{Name: x.Stream, Pipelines: e.pipelines, Oldest: x.Oldest, Pending: pending > 0})
+			all = append(all, verify.EdgeStream{Name: x.Stream, Pipelines: e.pipelines, Oldest: x.Oldest, Pending: pending})
 		}
 	}
 	return all, nil

@@ -87,10 +87,13 @@ func (p *Pass) Vouches(found Found, took time.Duration) bool {
 
 // PassedBy moves the mark behind what was evicted while the pass compared, and returns that: it may not have seen it.
 func (p *Pass) PassedBy(oldest, now int64) Range {
-	f := &p.facts
+	return p.facts.passedBy(oldest, p.Compare.To, now)
+}
+
+func (f *Facts) passedBy(oldest, upTo, now int64) Range {
 	f.Now = now
 	lost := f.Overtaken(oldest)
-	lost.To = min(lost.To, p.Compare.To)
+	lost.To = min(lost.To, upTo)
 	if !lost.Empty() {
 		f.Mark = lost.To
 	}
