@@ -191,6 +191,20 @@ func (c *checked) sources(ctx context.Context, f *file) {
 			c.warn("%s: %s", key, w)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(f.Inputs.Reduct)) {
+		in, key := f.Inputs.Reduct[name], "inputs.reduct."+name
+		if err := readToken(&in.TokenFile, &in.Token); err != nil {
+			c.warn("%s: %v", key, err)
+			continue
+		}
+		warnings, err := reduct.InspectPull(ctx, in)
+		if err != nil {
+			c.warn("%s: %v", key, err)
+		}
+		for _, w := range warnings {
+			c.warn("%s: %s", key, w)
+		}
+	}
 }
 
 func loopback(address string) bool {

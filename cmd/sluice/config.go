@@ -32,6 +32,22 @@ type file struct {
 
 type inputs struct {
 	Replication map[string]reduct.Config `toml:"replication"`
+	Reduct      map[string]reduct.Pull   `toml:"reduct"`
+}
+
+// names lists all of them.
+func (in *inputs) names() []string {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(in.Replication)), maps.Keys(in.Reduct))
+	slices.Sort(all)
+	return all
+}
+
+// bucket is the one whose records an input brings, "*" for any, and the table that says so.
+func (in *inputs) bucket(name string) (bucket, table string) {
+	if c, ok := in.Reduct[name]; ok {
+		return c.Bucket, "inputs.reduct." + name
+	}
+	return in.Replication[name].Bucket, "inputs.replication." + name
 }
 
 type remotes struct {
@@ -66,9 +82,9 @@ func defaultFile() file {
 // fileOptions say how entries of the maps begin, and which keys are for later versions.
 func fileOptions() config.Options {
 	return config.Options{
-		Defaults: []any{reduct.Default, defaultRemote, host.Default, defaultPipeline},
+		Defaults: []any{reduct.Default, reduct.DefaultPull, defaultRemote, host.Default, defaultPipeline},
 		Later: []string{
-			"inputs.mqtt", "inputs.mqtt-listener", "inputs.kafka", "inputs.reduct", "remotes.reduct", "remotes.kafka", "remotes.influx",
+			"inputs.mqtt", "inputs.mqtt-listener", "inputs.kafka", "remotes.reduct", "remotes.kafka", "remotes.influx",
 			"pipelines.*.when",
 		},
 	}
@@ -117,17 +133,17 @@ func (f *file) Validate() error {
 // checkInputs: a stream is what the ledger tells records apart by, with their time. Two inputs that may bring one of the same name
 // would each find the other's records seen, and answer 200 for what nobody took.
 func (f *file) checkInputs(bad func(string, ...any)) {
-	names := slices.Sorted(maps.Keys(f.Inputs.Replication))
+	names := f.Inputs.names()
 	for i, n := range names {
-		in, key := f.Inputs.Replication[n], "inputs.replication."+n
+		bucket, key := f.Inputs.bucket(n)
 		if len(f.readersOf(n)) == 0 && len(f.Pipelines) > 0 {
 			bad("%s: no pipeline reads it", key)
 		}
 		for _, other := range names[:i] {
-			theirs := f.Inputs.Replication[other].Bucket
-			if in.Bucket == theirs || in.Bucket == "*" || theirs == "*" {
-				bad("%s.bucket: %q, but inputs.replication.%s has %q: entries of one name would be taken for the same stream; want a bucket for each",
-					key, in.Bucket, other, theirs)
+			theirs, table := f.Inputs.bucket(other)
+			if bucket == theirs || bucket == "*" || theirs == "*" {
+				bad("%s.bucket: %q, but %s has %q: entries of one name would be taken for the same stream; want a bucket for each",
+					key, bucket, table, theirs)
 			}
 		}
 	}
@@ -162,6 +178,9 @@ func (f *file) checkNames(bad func(string, ...any)) {
 	for _, n := range slices.Sorted(maps.Keys(f.Inputs.Replication)) {
 		claim("inputs.replication", n)
 	}
+	for _, n := range slices.Sorted(maps.Keys(f.Inputs.Reduct)) {
+		claim("inputs.reduct", n)
+	}
 	for _, n := range slices.Sorted(maps.Keys(f.Modules)) {
 		claim("modules", n)
 	}
@@ -179,12 +198,13 @@ func (f *file) readersOf(input string) (names []string) {
 
 func (f *file) checkPipeline(p string, bad func(string, ...any)) {
 	c := f.Pipelines[p]
-	refer(p, "inputs", c.Inputs, f.Inputs.Replication, bad)
-	refer(p, "modules", c.Modules, f.Modules, bad)
+	refer(p, "inputs", c.Inputs, f.Inputs.names(), bad)
+	refer(p, "modules", c.Modules, slices.Sorted(maps.Keys(f.Modules)), bad)
+	remotes := slices.Sorted(maps.Keys(f.Remotes.MQTT))
 	if c.Remote != "" {
-		refer(p, "remote", []string{c.Remote}, f.Remotes.MQTT, bad)
+		refer(p, "remote", []string{c.Remote}, remotes, bad)
 	}
-	refer(p, "remotes", c.Remotes, f.Remotes.MQTT, bad)
+	refer(p, "remotes", c.Remotes, remotes, bad)
 	if len(c.Inputs) == 0 {
 		bad("pipelines.%s.inputs: empty, want the name of an input", p)
 	}
@@ -200,10 +220,10 @@ func (f *file) checkPipeline(p string, bad func(string, ...any)) {
 }
 
 // refer checks that every name in a list exists and is there once.
-func refer[T any](pipeline, key string, names []string, known map[string]T, bad func(string, ...any)) {
+func refer(pipeline, key string, names, known []string, bad func(string, ...any)) {
 	for i, n := range names {
-		if _, ok := known[n]; !ok {
-			bad("pipelines.%s.%s: %q does not exist; there is %v", pipeline, key, n, slices.Sorted(maps.Keys(known)))
+		if !slices.Contains(known, n) {
+			bad("pipelines.%s.%s: %q does not exist; there is %v", pipeline, key, n, known)
 		}
 		if slices.Contains(names[:i], n) {
 			bad("pipelines.%s.%s: %q is there twice", pipeline, key, n)

@@ -14,11 +14,13 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/sluicebridge/sluice/bridge/config"
+	"github.com/sluicebridge/sluice/bridge/reduct"
 )
 
 var (
 	commented = regexp.MustCompile(`(?m)^# (\[|[a-z0-9_]+ = )`)
 	examples  = regexp.MustCompile(`(?m)^# .*# example$`)
+	pulls     = regexp.MustCompile(`(?s)# \[inputs\.reduct\..*?\n\n`) // an input has to be read by a pipeline
 )
 
 func decode(t *testing.T, text string) file {
@@ -40,14 +42,20 @@ func TestExampleIsTheManual(t *testing.T) {
 		t.Error("config.toml and cmd/sluice/example.toml differ, want the same bytes: cp config.toml cmd/sluice/example.toml")
 	}
 	f := decode(t, example)
-	withDefaults := commented.ReplaceAllString(examples.ReplaceAllString(example, ""), "$1")
+	withDefaults := commented.ReplaceAllString(examples.ReplaceAllString(pulls.ReplaceAllString(example, ""), ""), "$1")
 	if withDefaults == example {
 		t.Error("nothing was commented out")
 	}
 	if got := decode(t, withDefaults); !reflect.DeepEqual(got, f) {
 		t.Errorf("with the shown defaults: %v", differences("", config.Plain(&f), config.Plain(&got)))
 	}
-	decode(t, commented.ReplaceAllString(example, "$1")) // the examples are valid too
+	all := strings.Replace(commented.ReplaceAllString(example, "$1"), `inputs = ["edge"]`, `inputs = ["edge", "press"]`, 1)
+	pull := decode(t, all).Inputs.Reduct["press"] // the examples are valid too
+	want := reduct.DefaultPull()
+	want.URL, want.Token, want.Bucket, want.Entries, want.When = pull.URL, pull.Token, pull.Bucket, []string{}, pull.When
+	if !reflect.DeepEqual(pull, want) {
+		t.Errorf("inputs.reduct: got %+v, want the defaults %+v", pull, want)
+	}
 }
 
 // TestExampleShowsEveryKey: in the table it belongs to, with a word about it.
@@ -164,6 +172,14 @@ func TestFileValidate(t *testing.T) {
 		{"one input of any bucket", "[inputs.replication.edge]\n", twoInputs("x", "*"),
 			`c.toml:8: inputs.replication.edge.bucket: "*", but inputs.replication.a has "x": `},
 		{"an input for each bucket", "[inputs.replication.edge]\n", twoInputs("x", "y"), ""},
+		{"a pull-only input", "[inputs.replication.edge]", "[inputs.reduct.edge]\nurl = \"http://h\"\nbucket = \"x\"\nwhen = { \"&a\" = { \"$eq\" = 1 } }", ""},
+		{"a pull-only input that nobody reads", "[modules.m]", "[inputs.reduct.a]\nurl = \"http://h\"\nbucket = \"x\"\n[modules.m]",
+			`c.toml:2: inputs.replication.edge.bucket: "*", but inputs.reduct.a has "x": entries of one name would be taken for the same stream; ` +
+				"want a bucket for each\nc.toml:3: inputs.reduct.a: no pipeline reads it"},
+		{"a pull-only input called like another", "[modules.m]", "[inputs.reduct.edge]\nurl = \"http://h\"\nbucket = \"x\"\n[modules.m]",
+			"c.toml:3: inputs.reduct.edge: name is taken by inputs.replication.edge"},
+		{"a pull-only input with a memory", "[inputs.replication.edge]", "[inputs.reduct.edge]\nurl = \"http://h\"\nbucket = \"x\"\nwhen = '{\"$limit\": 1}'",
+			"c.toml:5: inputs.reduct.edge.when: $limit: what it passes"},
 		{"later", "[modules.m]", "[inputs.kafka.k]\n[modules.m]", "c.toml:3: inputs.kafka: not available in this version"},
 		{"data_dir", "\n[inputs", "data_dir = \"\"\n[inputs", "c.toml:1: data_dir: empty, want a directory"},
 		{"nothing", small, "", "c.toml: pipelines: none, want at least one [pipelines.NAME]"},

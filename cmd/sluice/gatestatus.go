@@ -96,7 +96,10 @@ func (g *gate) inputStatus() []admin.Input {
 	var all []admin.Input
 	for _, in := range g.inputs {
 		s := admin.Input{
-			Name: in.name, Kind: "replication", Listen: in.listener.Addr().String(), Reconciles: in.reconciler != nil, Gaps: []admin.Gap{},
+			Name: in.name, Kind: in.kind, Reconciles: in.reconciler != nil, Gaps: []admin.Gap{},
+		}
+		if in.listener != nil {
+			s.Listen = in.listener.Addr().String()
 		}
 		for _, gap := range gaps {
 			if in.bucket != "*" && in.bucket != bridge.Bucket(gap.Stream) {

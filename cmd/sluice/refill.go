@@ -12,7 +12,6 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/admin"
 	"github.com/sluicebridge/sluice/bridge/ledger"
-	"github.com/sluicebridge/sluice/bridge/reduct"
 )
 
 // Refill implements admin.Refiller: it appends what a far end was found to lack for that one remote, from the ledger where that still has
@@ -75,16 +74,15 @@ func (g *gate) viewOf(ctx context.Context, f *file, pipeline string, streams map
 func (g *gate) sourceOf(f *file, p pipelineConfig, stream string) recordSource {
 	return func(ctx context.Context, t int64, take func(*bridge.Record) error) (bool, error) {
 		for _, name := range p.Inputs {
-			c := f.Inputs.Replication[name]
-			if c.Source.URL == "" || c.Bucket != "*" && c.Bucket != bridge.Bucket(stream) {
+			if bucket, _ := f.Inputs.bucket(name); bucket != "*" && bucket != bridge.Bucket(stream) {
 				continue
 			}
-			if err := readTokens(&c); err != nil {
-				return false, err
-			}
-			survey, err := reduct.SurveyEdge(ctx, c)
+			survey, err := surveyOf(ctx, f, g.path, name)
 			if err != nil {
 				return false, err
+			}
+			if survey == nil {
+				continue
 			}
 			defer survey.Close()
 			return survey.Record(ctx, stream, t, take)

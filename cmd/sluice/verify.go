@@ -227,7 +227,7 @@ func (s *side) job(ctx context.Context) (job *verify.Job, done func(), err error
 // ours reports whether a bucket is of one of the inputs.
 func (s *side) ours(bucket string) bool {
 	return slices.ContainsFunc(s.inputs, func(name string) bool {
-		b := s.file.Inputs.Replication[name].Bucket
+		b, _ := s.file.Inputs.bucket(name)
 		return b == "*" || b == bucket
 	})
 }

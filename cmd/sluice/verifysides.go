@@ -34,17 +34,17 @@ func (es edges) close() {
 // openEdges opens the inputs' sources. An input that has none, or whose task cannot be asked, is only said.
 func (s *side) openEdges(ctx context.Context) error {
 	for _, name := range s.inputs {
-		c := s.file.Inputs.Replication[name]
-		if s.flags.noEdge || c.Source.URL == "" {
-			s.extra = append(s.extra, fmt.Sprintf("the edge side of input %s was not compared: --no-edge, or it has no source", name))
+		if s.flags.noEdge {
+			s.extra = append(s.extra, fmt.Sprintf("the edge side of input %s was not compared: --no-edge", name))
 			continue
 		}
-		if err := readTokens(&c); err != nil {
-			return problem(s.flags.config, "inputs.replication."+name, err)
-		}
-		survey, err := reduct.SurveyEdge(ctx, c)
+		survey, err := surveyOf(ctx, s.file, s.flags.config, name)
 		if err != nil {
 			return fmt.Errorf("input %s (--no-edge leaves its store out): %w", name, err)
+		}
+		if survey == nil {
+			s.extra = append(s.extra, fmt.Sprintf("the edge side of input %s was not compared: it has no source", name))
+			continue
 		}
 		if err := survey.Tells(); err != nil {
 			survey.Close()
@@ -55,6 +55,24 @@ func (s *side) openEdges(ctx context.Context) error {
 		s.edges = append(s.edges, edgeSide{survey, readers})
 	}
 	return nil
+}
+
+// surveyOf opens the edge store of an input of the configuration at path; nil where it has none.
+func surveyOf(ctx context.Context, f *file, path, name string) (*reduct.Survey, error) {
+	if c, ok := f.Inputs.Reduct[name]; ok {
+		if err := readToken(&c.TokenFile, &c.Token); err != nil {
+			return nil, problem(path, "inputs.reduct."+name, err)
+		}
+		return reduct.SurveyPull(c)
+	}
+	c := f.Inputs.Replication[name]
+	if c.Source.URL == "" {
+		return nil, nil
+	}
+	if err := readTokens(&c); err != nil {
+		return nil, problem(path, "inputs.replication."+name, err)
+	}
+	return reduct.SurveyEdge(ctx, c)
 }
 
 // Streams implements verify.Edge.
@@ -182,7 +200,7 @@ func (s *side) bucket() (string, error) {
 		all = append(all, e.Bucket())
 	}
 	for _, name := range s.inputs {
-		if b := s.file.Inputs.Replication[name].Bucket; b != "*" {
+		if b, _ := s.file.Inputs.bucket(name); b != "*" {
 			all = append(all, b)
 		}
 	}

@@ -47,12 +47,13 @@ type gate struct {
 	modules map[string]*host.Module // guarded by mu
 }
 
-// input is a replication target with what belongs to it.
+// input is a replication target with what belongs to it, or a reconciler alone.
 type input struct {
 	name       string
-	bucket     string // that it answers for; "*": any
+	kind       string // the table under [inputs]
+	bucket     string // that it answers for, or reads; "*": any
 	listener   net.Listener
-	target     *reduct.Target
+	target     *reduct.Target     // nil: nobody sends to it
 	reconciler *reduct.Reconciler // nil without a source
 }
 
@@ -229,8 +230,20 @@ func lanesOf(f *file, remote string, usual bridge.Ordering) (map[string]bridge.L
 	return lanes, nil
 }
 
-// openInputs listens. Nothing is accepted before run.
+// openInputs listens. Nothing is accepted or asked for before run.
 func (g *gate) openInputs(f *file) error {
+	for _, name := range slices.Sorted(maps.Keys(f.Inputs.Reduct)) {
+		c := f.Inputs.Reduct[name]
+		err := readToken(&c.TokenFile, &c.Token)
+		if err != nil {
+			return problem(g.path, "inputs.reduct."+name, err)
+		}
+		in := &input{name: name, kind: "reduct", bucket: c.Bucket}
+		if in.reconciler, err = reduct.NewPuller(c, g.mind(f, name)); err != nil {
+			return problem(g.path, "inputs.reduct."+name, err)
+		}
+		g.inputs = append(g.inputs, in)
+	}
 	for _, name := range slices.Sorted(maps.Keys(f.Inputs.Replication)) {
 		c, key := f.Inputs.Replication[name], "inputs.replication."+name
 		if err := readTokens(&c); err != nil {
@@ -240,23 +253,27 @@ func (g *gate) openInputs(f *file) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		in := &input{name: name, bucket: c.Bucket, listener: listener}
+		in := &input{name: name, kind: "replication", bucket: c.Bucket, listener: listener}
 		g.inputs = append(g.inputs, in)
-		readers := f.readersOf(name)
-		all := make(fan, len(readers))
-		for i, p := range readers {
-			all[i] = g.intakes[p]
-		}
-		parts := reduct.Parts{Intake: all, Gaps: g.store, Metrics: &g.metrics, Log: g.log.With("input", name)}
+		mind := g.mind(f, name)
+		parts := reduct.Parts{Intake: mind.Intake, Gaps: g.store, Metrics: &g.metrics, Log: g.log.With("input", name)}
 		if c.Source.URL != "" {
-			in.reconciler = reduct.NewReconciler(c, reduct.Mind{
-				Name: name, Intake: all, Gaps: g.store, Marks: marks{g.store, readers}, Metrics: &g.metrics, Log: g.log,
-			})
+			in.reconciler = reduct.NewReconciler(c, mind)
 			parts.Holder = in.reconciler
 		}
 		in.target = reduct.NewTarget(c, parts)
 	}
 	return nil
+}
+
+// mind is what a reconciler of an input works with.
+func (g *gate) mind(f *file, input string) reduct.Mind {
+	readers := f.readersOf(input)
+	all := make(fan, len(readers))
+	for i, p := range readers {
+		all[i] = g.intakes[p]
+	}
+	return reduct.Mind{Name: input, Intake: all, Gaps: g.store, Marks: marks{g.store, readers}, Metrics: &g.metrics, Log: g.log}
 }
 
 // marks is what a reconciler asks of the ledger, over all pipelines that read its input.
@@ -291,16 +308,22 @@ func (m marks) Closed(stream string) (all []reduct.Closed) {
 
 // readTokens reads the files that hold an input's tokens.
 func readTokens(c *reduct.Config) error {
-	for _, s := range []struct{ file, token *string }{{&c.TokenFile, &c.Token}, {&c.Source.TokenFile, &c.Source.Token}} {
-		if *s.file == "" {
-			continue
-		}
-		token, err := config.ReadSecret(*s.file)
-		if err != nil {
-			return fmt.Errorf("token_file: %w", err)
-		}
-		*s.token, *s.file = token, ""
+	if err := readToken(&c.TokenFile, &c.Token); err != nil {
+		return err
 	}
+	return readToken(&c.Source.TokenFile, &c.Source.Token)
+}
+
+// readToken puts what a file holds, if one is named, into token.
+func readToken(file, token *string) error {
+	if *file == "" {
+		return nil
+	}
+	secret, err := config.ReadSecret(*file)
+	if err != nil {
+		return fmt.Errorf("token_file: %w", err)
+	}
+	*token, *file = secret, ""
 	return nil
 }
 
@@ -309,7 +332,9 @@ func readTokens(c *reduct.Config) error {
 func (g *gate) run(ctx context.Context, more ...part) error {
 	stages := [][]part{more, nil, {{"ledger", g.store.Run}}, nil}
 	for _, in := range g.inputs {
-		stages[0] = append(stages[0], part{"input " + in.name, func(ctx context.Context) error { return in.target.Serve(ctx, in.listener) }})
+		if in.target != nil {
+			stages[0] = append(stages[0], part{"input " + in.name, func(ctx context.Context) error { return in.target.Serve(ctx, in.listener) }})
+		}
 		if in.reconciler != nil {
 			stages[0] = append(stages[0], part{"reconciler of " + in.name, in.reconciler.Run})
 		}
@@ -335,7 +360,7 @@ const recoverAgain = 10 * time.Second
 // whole. Where an input has none, the ledger stays marked as an old copy: it is one.
 func (g *gate) recover(ctx context.Context) error {
 	for _, in := range g.inputs {
-		for in.reconciler == nil || in.reconciler.Pass(ctx) != nil {
+		for in.reconciler == nil || in.reconciler.Pass(ctx) != nil || in.reconciler.Behind() {
 			select {
 			case <-ctx.Done():
 				return nil
