@@ -121,7 +121,7 @@ func (s *site) oldest(t *testing.T) int64 {
 			Oldest int64 `json:"oldest_record"`
 		} `json:"info"`
 	}
-	if err := json.Unmarshal([]byte(s.store.Call(t, http.MethodGet, "/b/vib", "")), &b); err != nil {
+	if err := json.Unmarshal([]byte(s.store.Call(t, http.MethodGet, "/b/"+s.bucket, "")), &b); err != nil {
 		t.Fatalf("read the bucket: %v", err)
 	}
 	return b.Info.Oldest

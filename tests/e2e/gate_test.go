@@ -174,7 +174,7 @@ func (s *site) evicted(t *testing.T, records int) map[string]bool {
 			Oldest int64  `json:"oldest_record"`
 		} `json:"entries"`
 	}
-	if err := json.Unmarshal([]byte(s.store.Call(t, http.MethodGet, "/b/vib", "")), &info); err != nil {
+	if err := json.Unmarshal([]byte(s.store.Call(t, http.MethodGet, "/b/"+s.bucket, "")), &info); err != nil {
 		t.Fatalf("list entries: %v", err)
 	}
 	if len(info.Entries) != len(entries) {

@@ -22,6 +22,7 @@ var entries = []string{"acc-1", "acc-2", "acc-3", "acc-4"}
 // site is what every scenario here starts from: an edge store with a replication task, a broker with a subscriber, and a bridge between them.
 type site struct {
 	dir        string // of the bridge
+	bucket     string // of the store, where the records are written
 	store      *real.Store
 	broker     *real.Broker
 	sluice     *real.Sluice
@@ -35,7 +36,8 @@ type options struct {
 	token  string // API token of the store
 	bucket string // settings of the source bucket, JSON
 	ledger string // lines of [ledger]
-	source string // lines of [inputs.replication.edge.source]
+	source string // lines of [inputs.replication.edge.source], or of [inputs.reduct.edge]
+	pull   bool   // no replication task: the bridge asks for the records
 	remote string // lines of [remotes.mqtt.site]
 	broker []string
 	open   bool // no module: every record is eligible
@@ -49,16 +51,7 @@ data_dir = "{dir}/data"
 LEDGER
 [admin]
 listen = "{admin}"
-[inputs.replication.edge]
-listen = "{target}"
-bucket = "gate"
-token = "site-token"
-[inputs.replication.edge.source]
-url = "STORE"
-token = "TOKEN"
-replication = "to-gate"
-interval = "INTERVAL"
-SOURCE
+INPUT
 [modules.stable-speed]
 path = "{root}/wasm-modules/dist/stable-speed.wasm"
 [modules.stable-speed.config]
@@ -85,6 +78,28 @@ qos = 2
 REMOTE
 `
 
+const replicated = `
+[inputs.replication.edge]
+listen = "{target}"
+bucket = "gate"
+token = "site-token"
+[inputs.replication.edge.source]
+url = "STORE"
+token = "TOKEN"
+replication = "to-gate"
+interval = "INTERVAL"
+SOURCE
+`
+
+const pulled = `
+[inputs.reduct.edge]
+url = "STORE"
+token = "TOKEN"
+bucket = "gate"
+entries = ["acc-*"]
+SOURCE
+`
+
 func newSite(t *testing.T, o options) *site {
 	t.Helper()
 	s := &site{start: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC).UnixMicro(), eligible: stable}
@@ -102,12 +117,19 @@ func newSite(t *testing.T, o options) *site {
 	s.store = real.StartStore(t, "", o.token)
 	s.broker = real.StartBroker(t, o.broker...)
 	s.subscriber = real.Subscribe(t, s.broker, "site/#")
+	input := replicated
+	s.bucket = "vib"
+	if o.pull {
+		input, s.bucket = pulled, "gate" // which is in the names of the streams
+	}
 	text := strings.NewReplacer("STORE", s.store.URL, "TOKEN", o.token, "BROKER", s.broker.URL,
-		"LEDGER", o.ledger, "SOURCE", o.source, "REMOTE", o.remote, "MODULES", modules, "INTERVAL", interval).Replace(config)
+		"LEDGER", o.ledger, "SOURCE", o.source, "REMOTE", o.remote, "MODULES", modules, "INTERVAL", interval).Replace(strings.Replace(config, "INPUT", input, 1))
 	s.dir = t.TempDir()
 	s.sluice = real.NewSluice(t, s.dir, text)
-	s.store.Bucket(t, "vib", o.bucket)
-	s.replicate(t)
+	s.store.Bucket(t, s.bucket, o.bucket)
+	if !o.pull {
+		s.replicate(t)
+	}
 	return s
 }
 
@@ -139,7 +161,7 @@ func (s *site) write(t *testing.T, from, to int) {
 			samples = append(samples, real.Sample{Time: s.time(i), ContentType: "application/json", Payload: payload(entry, i),
 				Labels: map[string]string{"rpm": rpm, "device": "press-7", "note": "a, b"}})
 		}
-		s.store.Write(t, "vib", entry, samples)
+		s.store.Write(t, s.bucket, entry, samples)
 	}
 }
 
