@@ -31,7 +31,7 @@ func (f fixed) Status() Status {
 		},
 		Pipelines: []Pipeline{{Name: "vibration"}},
 		Modules:   []Module{{Name: "stable", SHA256: "00ff", Tallies: map[string]Tally{"bursts\xff": {Sum: 3}}}},
-		Remotes:   []Remote{{Name: "hono", Connected: 1, Connections: 2, InFlight: 4, Backlog: Backlog{Records: 5, Bytes: 6, OldestSeconds: 7}}},
+		Remotes:   []Remote{{Name: "hono", Connected: 1, Connections: 2, InFlight: 4, Unsure: 8, HeldLanes: 9, Backlog: Backlog{Records: 5, Bytes: 6, OldestSeconds: 7}}},
 	}
 }
 
@@ -87,6 +87,8 @@ func TestMetrics(t *testing.T) {
 		`sluice_delivery_latency_seconds_bucket{le="0.005"} 1`,
 		`sluice_delivery_latency_seconds_sum 0.003`,
 		`sluice_remote_inflight{remote="hono"} 4`,
+		`sluice_remote_unsure{remote="hono"} 8`,
+		`sluice_remote_held_lanes{remote="hono"} 9`,
 		`sluice_remote_connected{remote="hono"} 1`,
 		`sluice_puback_total{reason="0x00"} 9`,
 		`sluice_ledger_fsync_seconds_count 1`,

@@ -111,6 +111,8 @@ func (c collector) remotes(e emitter, s Status) {
 		e.gauge("backlog_bytes", "Bytes of the messages that wait to be delivered.", float64(r.Backlog.Bytes), "remote", r.Name)
 		e.gauge("backlog_oldest_age_seconds", "How long the oldest message has waited.", r.Backlog.OldestSeconds, "remote", r.Name)
 		e.gauge("remote_inflight", "Messages sent and not yet acknowledged.", float64(r.InFlight), "remote", r.Name)
+		e.gauge("remote_unsure", "Messages sent on a connection that is gone, of which the far end's answer is not known.", float64(r.Unsure), "remote", r.Name)
+		e.gauge("remote_held_lanes", "Lanes that wait with a message which was refused for now.", float64(r.HeldLanes), "remote", r.Name)
 		e.gauge("remote_connected", "Connections that are up.", float64(r.Connected), "remote", r.Name)
 		e.gauge("remote_connections", "Connections that are wanted.", float64(r.Connections), "remote", r.Name)
 	}

@@ -165,6 +165,9 @@ type Remote struct {
 	Connected          int              `json:"connected"` // of Connections
 	Connections        int              `json:"connections"`
 	InFlight           int64            `json:"in_flight"`
+	Unsure             int64            `json:"unsure"`     // sent before a cut or a crash, and neither acknowledged nor sent again: the far end may have them or not
+	HeldLanes          int64            `json:"held_lanes"` // that wait with a message which was refused for now
+	HeldReason         string           `json:"held_reason,omitempty"`
 	Backlog            Backlog          `json:"backlog"`
 	Delivered          int64            `json:"delivered"`           // (counted)
 	PossibleDuplicates int64            `json:"possible_duplicates"` // (counted) sent again without knowing whether the first had arrived

@@ -38,6 +38,7 @@ type client struct {
 
 	inflight atomic.Int64 // sent and not acknowledged, as the pump sees it
 	awaited  atomic.Int64 // of inflight: the broker's turn, not ours
+	unsure   atomic.Int64 // sent on an earlier network connection, and neither acknowledged nor sent again
 	acks     atomic.Int64 // read so far
 
 	mu     sync.Mutex

@@ -46,14 +46,15 @@ type Remote struct {
 	burst   burst
 	anew    bool // all rows are to be read once more
 
-	events *events
-	mu     sync.Mutex // guards all that follows
-	all    []*client  // those that run, also such as are only to be drained
-	held   int
-	full   bool // no room for rows
-	parked int
-	why    string         // the last one was parked
-	limit  bridge.Limiter // as of the last turn
+	events  *events
+	mu      sync.Mutex // guards all that follows
+	all     []*client  // those that run, also such as are only to be drained
+	held    int
+	heldWhy string // the last of them is
+	full    bool   // no room for rows
+	parked  int
+	why     string         // the last one was parked
+	limit   bridge.Limiter // as of the last turn
 }
 
 // end is the pump's side of a client.
@@ -288,7 +289,7 @@ func (r *Remote) Turn(stopping bool) (bridge.Progress, error) {
 	at := bridge.Progress{Room: r.m.Room(), LiveRoom: r.m.LiveRoom(), Anew: r.anew, Idle: r.m.Idle(), Lazy: r.m.Lazy(), Again: r.wait()}
 	r.anew = false
 	r.mu.Lock()
-	r.held, r.full = r.m.Held(), !at.Room
+	r.held, r.heldWhy, r.full = r.m.Held(), r.m.HeldWhy(), !at.Room
 	r.mu.Unlock()
 	return at, nil
 }
@@ -353,6 +354,7 @@ func (r *Remote) carry() error {
 			n, awaited := r.m.Flying(e.id)
 			e.inflight.Store(int64(n))
 			e.awaited.Store(int64(awaited))
+			e.unsure.Store(int64(r.m.Unsure(e.id)))
 			if err := r.flush(e); err != nil {
 				return err
 			}

@@ -13,7 +13,9 @@ import (
 type Status struct {
 	Connections []Connection
 	Inflight    int    // sent and not acknowledged, of all connections
+	Unsure      int    // sent on a network connection that is gone, and neither acknowledged nor sent again: the broker may have them or not
 	Held        int    // lanes that wait with a message that was refused for now
+	HeldWhy     string // why the last of them does, as the broker said
 	Full        bool   // no room for more: what lanes wait with fills the queue
 	Parked      int    // messages set aside since the start
 	LastParked  string // why the last one was
@@ -37,7 +39,7 @@ func (s *Status) Note() string {
 		}
 	}
 	if s.Held > 0 {
-		notes = append(notes, fmt.Sprintf("%d lanes wait with a message that was refused", s.Held))
+		notes = append(notes, fmt.Sprintf("%d lanes wait with a message that was refused, the last one: %s", s.Held, s.HeldWhy))
 		if s.Full {
 			notes = append(notes, "they fill the queue, all others wait too")
 		}
@@ -99,7 +101,7 @@ type Connection struct {
 func (r *Remote) Status() Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Status{Held: r.held, Full: r.full, Parked: r.parked, LastParked: r.why}
+	s := Status{Held: r.held, HeldWhy: r.heldWhy, Full: r.full, Parked: r.parked, LastParked: r.why}
 	if r.limiter != nil {
 		s.Drain = r.limit.Note(time.Now())
 	}
@@ -113,6 +115,7 @@ func (r *Remote) Status() Status {
 		c.mu.Unlock()
 		x.Inflight = int(c.inflight.Load())
 		s.Inflight += x.Inflight
+		s.Unsure += int(c.unsure.Load())
 		s.Connections = append(s.Connections, x)
 		allowed += min(x.ReceiveMaximum, r.c.Window)
 	}

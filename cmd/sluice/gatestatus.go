@@ -159,7 +159,11 @@ func forecast(f *reduct.Forecast) *admin.Forecast {
 
 func (r *remote) status(backlog []ledger.Backlog) admin.Remote {
 	m := r.mqtt.Status()
-	s := admin.Remote{Name: r.name, Kind: "mqtt", Connections: len(m.Connections), InFlight: int64(m.Inflight), Note: m.Note()}
+	s := admin.Remote{Name: r.name, Kind: "mqtt", Connections: len(m.Connections), InFlight: int64(m.Inflight), Note: m.Note(),
+		Unsure: int64(m.Unsure), HeldLanes: int64(m.Held)}
+	if m.Held > 0 {
+		s.HeldReason = m.HeldWhy
+	}
 	var errs []string
 	for _, c := range m.Connections {
 		if c.Connected {

@@ -146,7 +146,9 @@ func TestGateReconcile(t *testing.T) {
 func TestStatusOfReconcile(t *testing.T) {
 	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
 	s := admin.Status{
-		Inputs: []admin.Input{{Name: "edge", ReconcileMissing: 7, ReconcileLate: 2,
+		Remotes: []admin.Remote{{Name: "far", Unsure: 5, HeldLanes: 2, HeldReason: "0x97 quota exceeded", PossibleDuplicates: 3,
+			Doubles: map[string]int64{"session-lost": 1, "sent-before": 2}}},
+		Inputs: []admin.Input{{Name: "edge", Kind: "replication", GapsOpen: 2, Gaps: []admin.Gap{{Stream: "b/e", From: at, To: at, Noted: at, Reason: "cut off"}}, ReconcileMissing: 7, ReconcileLate: 2,
 			LastPass: &admin.Look{Began: at, Seconds: 0.5, Compared: 1000, Missing: 3, Error: "edge store does not answer"},
 			Forecast: &admin.Forecast{At: at, UnsentRecords: 5, Loses: true, Text: "five wait"}}, {Name: "other", Forecast: &admin.Forecast{Text: "none waits"}}},
 		Ledger: admin.Ledger{Lost: admin.Lost{Ranges: 3, Records: 12, Unknown: 1, Newest: []admin.Loss{
@@ -161,6 +163,8 @@ func TestStatusOfReconcile(t *testing.T) {
 	text, noted := strings.Join(strings.Fields(out.String()), " "), at.Local().Format(time.DateTime)
 	for _, want := range []string{
 		": 1000 compared in 500ms, 3 missing, edge store does not answer",
+		"0s 0 5 2 (0x97 quota exceeded) 3 (2 sent-before) (1 session-lost) 0 -",
+		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z " + noted + " cut off", "and 1 gaps more",
 		"RECORDS ARE ABOUT TO BE LOST: edge: five wait (as of " + at.Local().Format(time.TimeOnly) + ")",
 		"LOST FOR GOOD: 12 records, and 1 ranges of which nobody knows how many",
 		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:01Z 12 " + noted + " evicted", "b/f 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z ? " + noted + " overtaken",

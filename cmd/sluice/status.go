@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -90,16 +92,8 @@ func printStatus(out io.Writer, s admin.Status) error {
 	for _, p := range s.Pipelines {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", p.Name, p.Received, p.Duplicates, p.Filtered, p.Parked)
 	}
-	fmt.Fprintln(w, "\nREMOTE\tCONNECTED\tDELIVERED\tWAITING\tOLDEST\tIN FLIGHT\tPOSSIBLE DOUBLES\tREFUSED\tLAST ERROR")
-	for _, r := range s.Remotes {
-		fmt.Fprintf(w, "%s\t%d of %d\t%d\t%d (%v)\t%v\t%d\t%d\t%d\t%s\n", r.Name, r.Connected, r.Connections, r.Delivered, r.Backlog.Records,
-			bytesOf(r.Backlog.Bytes), seconds(r.Backlog.OldestSeconds), r.InFlight, r.PossibleDuplicates, r.Parked, cmp.Or(r.LastError, "-"))
-	}
-	fmt.Fprintln(w, "\nINPUT\tLISTENS ON\tFETCHED AFTER A LOSS\tOF THEM LATE\tGAPS OPEN\tLAST PASS\tLAST ERROR")
-	for _, in := range s.Inputs {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Listen, in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
-			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
-	}
+	printRemotes(w, s.Remotes)
+	printInputs(w, s.Inputs)
 	printForecasts(w, s.Inputs)
 	printLost(w, s.Ledger.Lost)
 	if len(s.Modules) > 0 {
@@ -109,6 +103,46 @@ func printStatus(out io.Writer, s admin.Status) error {
 		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
 	return w.Flush()
+}
+
+func printRemotes(w io.Writer, all []admin.Remote) {
+	fmt.Fprintln(w, "\nREMOTE\tCONNECTED\tDELIVERED\tWAITING\tOLDEST\tIN FLIGHT\tUNSURE\tHELD LANES\tPOSSIBLE DOUBLES\tREFUSED\tLAST ERROR")
+	for _, r := range all {
+		doubles := strconv.FormatInt(r.PossibleDuplicates, 10)
+		for _, cause := range slices.Sorted(maps.Keys(r.Doubles)) {
+			doubles += fmt.Sprintf(" (%d %s)", r.Doubles[cause], cause)
+		}
+		held := strconv.FormatInt(r.HeldLanes, 10)
+		if r.HeldLanes > 0 {
+			held += " (" + r.HeldReason + ")"
+		}
+		fmt.Fprintf(w, "%s\t%d of %d\t%d\t%d (%v)\t%v\t%d\t%d\t%s\t%s\t%d\t%s\n", r.Name, r.Connected, r.Connections, r.Delivered, r.Backlog.Records,
+			bytesOf(r.Backlog.Bytes), seconds(r.Backlog.OldestSeconds), r.InFlight, r.Unsure, held, doubles, r.Parked, cmp.Or(r.LastError, "-"))
+	}
+}
+
+func printInputs(w io.Writer, all []admin.Input) {
+	fmt.Fprintln(w, "\nINPUT\tKIND\tLISTENS ON\tFETCHED AFTER A LOSS\tOF THEM LATE\tGAPS OPEN\tLAST PASS\tLAST ERROR")
+	gaps := 0
+	for _, in := range all {
+		gaps += in.GapsOpen
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Kind, cmp.Or(in.Listen, "-"), in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
+			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
+	}
+	if gaps == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nGAP IN\tFROM\tTO\tNOTED\tREASON")
+	for _, in := range all {
+		for _, g := range in.Gaps {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", g.Stream, g.From.Format(time.RFC3339Nano), g.To.Format(time.RFC3339Nano),
+				g.Noted.Local().Format(time.DateTime), g.Reason)
+			gaps--
+		}
+	}
+	if gaps > 0 {
+		fmt.Fprintf(w, "and %d gaps more\n", gaps)
+	}
 }
 
 // printForecasts says what waits at the edge stores, where something does.

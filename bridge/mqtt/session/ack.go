@@ -123,7 +123,7 @@ func (m *Machine) refused(c *conn, n uint64, p Packet) {
 	}
 	if !l.held {
 		l.held = true
-		m.held = append(m.held, l)
+		m.held, m.why = append(m.held, l), p.Reason
 	}
 	m.giveBack(l, k)
 	m.end(c, n, bridge.Ack{Kind: bridge.AckReturned})

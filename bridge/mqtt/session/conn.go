@@ -34,6 +34,7 @@ type conn struct {
 	flying   int    // sent on it and not ended; a QoS 2 message counts until PUBCOMP
 	ours     int    // of flying: PUBREC is in and PUBREL is not out, so the broker waits for us
 	open     int    // claims not ended
+	doubtful int    // of open: sent, but not on this network connection, and without an acknowledgement
 	durable  uint64 // claims below are durable and may be sent
 	touched  uint64 // claims below were sent on this network connection
 	released uint64 // claims below need no PUBREL on it any more
@@ -161,6 +162,17 @@ func (m *Machine) Lost(id uint16, blame bool) {
 		}
 	}
 	c.flying, c.ours = 0, 0
+	c.doubt()
+}
+
+// doubt counts what is doubtful now that nothing flies.
+func (c *conn) doubt() {
+	c.doubtful = 0
+	for n := c.base; n < c.next; n++ {
+		if k := c.at(n); k.has(sent) && !k.has(ended) {
+			c.doubtful++
+		}
+	}
 }
 
 // parkSuspect gives up the one message in flight.
@@ -186,6 +198,7 @@ func (m *Machine) Distrust(id uint16) {
 		c.state = down
 	}
 	c.flying, c.ours = 0, 0
+	c.doubt()
 	if !c.tried && !c.noteOpen {
 		m.note(c, bridge.NoteTrying) // so that a crash does not make us trust it again
 	}
@@ -269,6 +282,9 @@ func (m *Machine) send(c *conn) {
 			break
 		}
 		c.flying++
+		if k.has(sent) {
+			c.doubtful--
+		}
 		if _, ok := m.parking[k.Ref]; ok {
 			k.flags |= received | releasable
 			k.rels = 1 // 0x92 is as good as any answer

@@ -90,6 +90,7 @@ type Machine struct {
 	lanes    map[uint64]*lane
 	free     []*lane // for reuse
 	held     []*lane
+	why      string                  // the last of them is held
 	spans    [classes]int            // queued
 	shares   [classes]int            // the same, no lane counting for more than its share
 	restored map[bridge.Ref]struct{} // open at the start: their rows come by Offer once more
@@ -152,6 +153,7 @@ func (m *Machine) Restore(r bridge.Restored, lane func(bridge.Ref) (Lane, error)
 	for _, c := range m.conns {
 		if c != nil {
 			c.clean = c.clean || c.nothingToKeep()
+			c.doubt()
 		}
 	}
 	return nil
@@ -301,6 +303,18 @@ func (m *Machine) Behind() bool {
 
 // Held returns how many lanes wait for Retry.
 func (m *Machine) Held() int { return len(m.held) }
+
+// HeldWhy returns why the last lane was held, as the broker said.
+func (m *Machine) HeldWhy() string { return m.why }
+
+// Unsure returns how many of id's messages were sent on an earlier network connection, or before a crash, and neither acknowledged nor sent again since: the
+// broker may have them or not.
+func (m *Machine) Unsure(id uint16) int {
+	if c := m.conn(id); c != nil {
+		return c.doubtful
+	}
+	return 0
+}
 
 // Flying returns how many messages were sent on id's network connection and are not acknowledged, and how many of them wait for the broker: the
 // others have their PUBREC, and wait for it to be durable.

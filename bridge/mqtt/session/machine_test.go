@@ -102,6 +102,31 @@ func (s *script) ack(kind session.PacketKind, id uint16, code byte) {
 	s.m.Packet(0, session.Packet{Kind: kind, ID: id, Code: code, Reason: "why"})
 }
 
+// TestUnsure: what was sent and not acknowledged is unsure from the cut on, until it is sent again.
+func TestUnsure(t *testing.T) {
+	s := newScript(t, session.Config{QoS: 1}, bridge.Restored{})
+	unsure := func(what string, want int) {
+		t.Helper()
+		if got := s.m.Unsure(0); got != want {
+			t.Errorf("%s: %d unsure, want %d", what, got, want)
+		}
+	}
+	s.offer(1, 3)
+	s.online(false, 2)
+	s.frames()
+	unsure("in flight", 0)
+	s.ack(session.Puback, 1, 0)
+	s.m.Lost(0, false)
+	unsure("cut", 1)
+	s.commit()
+	s.online(true, 1)
+	unsure("sent again", 0)
+	s.m.Lost(0, false)
+	s.online(true, 1)
+	s.m.Lost(0, false)
+	unsure("cut again", 1)
+}
+
 func TestHandshake(t *testing.T) {
 	s := newScript(t, session.Config{QoS: 2}, bridge.Restored{})
 	s.offer(1, 3)
@@ -409,8 +434,8 @@ func TestHeld(t *testing.T) {
 			if strings.HasPrefix(tt.want, "refused") {
 				return
 			}
-			if s.m.Held() != 1 {
-				t.Errorf("%d lanes held, want 1", s.m.Held())
+			if s.m.Held() != 1 || s.m.HeldWhy() != "why" {
+				t.Errorf("%d lanes held: %q, want 1: \"why\"", s.m.Held(), s.m.HeldWhy())
 			}
 			s.m.Retry()
 			s.want("tried again, before what follows", s.commit(), "claim 1=1.0")
