@@ -167,7 +167,8 @@ func (o *outlook) add(s stock) Forecast {
 	if o.seen > 0 && o.taken <= r.best/100 {
 		f.Drains, f.Stalled = r.best, true
 	}
-	if net := f.Drains - r.records; net > 0 {
+	// While all is well what is taken is what is written, and the best rate is above that by noise only: it says nothing of how fast a backlog drains.
+	if net := f.Drains - r.records; net > 0 && (!f.Stalled || net > r.records/10) {
 		f.Drained = seconds(unsent / net)
 	}
 	return f

@@ -77,3 +77,55 @@ func BenchmarkRealPull(b *testing.B) {
 		b.ReportMetric(4*each*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	})
 }
+
+// A record that is still being written is listed and not shown: it is not passed over, whatever was listed. One that is complete before it comes first, and then
+// it comes late, at the next look back.
+func TestRealPullHalfWritten(t *testing.T) {
+	s := startStore(t)
+	s.write("e", 1, 10)
+	in, marks := &intake{}, &marks{}
+	marks.intake = in
+	cfg := DefaultPull()
+	cfg.URL, cfg.Bucket = s.url, "src"
+	r, err := NewPuller(cfg, Mind{Name: "edge", Intake: in, Gaps: &gaps{}, Marks: marks, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.source.close()
+	half := func(at int64) (finish func()) {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(c, "POST /api/v1/b/src/e?ts=%d HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 200000\r\n\r\n%s", at, strings.Repeat("x", 100_000))
+		eventually(t, "the record to be listed", func() bool {
+			entries, err := r.source.entries(t.Context(), "src")
+			return err == nil && entries[0].LatestRecord == at
+		})
+		return func() {
+			fmt.Fprint(c, strings.Repeat("x", 100_000))
+			if _, err := c.Read(make([]byte, 100)); err != nil {
+				t.Error(err)
+			}
+			c.Close()
+		}
+	}
+	pass := func(want ...int64) {
+		t.Helper()
+		if err := r.Pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantTimes(t, in, "src/e", append(upTo(1, 10), want...))
+	}
+	finish := half(11)
+	pass()
+	finish()
+	pass(11)
+	finish = half(12)
+	s.write("e", 13, 13)
+	pass(11, 13)
+	finish()
+	pass(11, 13)
+	r.looked = time.Time{}
+	pass(11, 13, 12)
+}
