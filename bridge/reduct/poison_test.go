@@ -50,11 +50,15 @@ func TestRejectedRecord(t *testing.T) {
 			p := picky{r.intake, bad}
 			s.target.part.Intake, r.Reconciler.mind.Intake = p, p
 			r.edge.fill("e", 11, 40)
-			r.edge.write("e", stored{bad, "a", nil, "x"})
 			c := s.dial()
 			want(t, c.send(r.edge.post("e", upTo(11, 15)...)), 200)
+			r.edge.write("e", stored{bad, "a", nil, "x"}) // the connection is settled: no walk to the end of the store names it
+			asked := r.edge.requests("")
 			want(t, c.send(r.edge.post("e", append(upTo(16, 20), bad)...)), 200)
 			wantAside(t, r.gaps, bad)
+			if got := r.edge.requests("") - asked; got != 0 {
+				t.Errorf("requests to the edge store for the batch: got %d, want 0: the target itself has to name the record", got)
+			}
 			want(t, s.send(r.edge.post("e", bad)), 422)
 			for from := int64(21); from < 31; from += 5 {
 				want(t, s.send(r.edge.post("e", upTo(from, from+4)...)), 200)
