@@ -40,7 +40,7 @@ func TestRemake(t *testing.T) {
 		{"dropped this time", "no", []bridge.ID{first}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := bridgetest.NewLedger(t, "remote")
+			l := bridgetest.NewLedger(t, "remote", "other")
 			in := &bridge.Intake{Pipeline: "p", Ledger: l, Chain: splitting{}}
 			made, err := in.Remake(t.Context(), streamName, "remote", bridge.Record{Time: 7, Payload: []byte(tt.payload)}, tt.want)
 			if err != nil || !slices.Equal(made, tt.made) {
@@ -55,10 +55,30 @@ func TestRemake(t *testing.T) {
 			if len(stored) != len(tt.made) {
 				t.Errorf("%d messages stored, want %d", len(stored), len(tt.made))
 			}
+			wantWaiting(t, l, "remote", len(tt.made))
+			wantWaiting(t, l, "other", 0)
 			if _, seen := l.Seen("p", streamName, bridge.Key{Time: 7}); seen {
 				t.Error("the record counts as seen")
 			}
 		})
+	}
+}
+
+// wantWaiting checks how many messages wait to be sent to a remote: a refill is for the one that lacks something, at any other it is a double.
+func wantWaiting(t *testing.T, l *bridgetest.Ledger, remote string, want int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // what is there already is all there is
+	rows, err := l.Outbox(remote).Next(ctx, 0, 10)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	got := 0
+	for _, r := range rows {
+		got += r.Count
+	}
+	if got != want {
+		t.Errorf("%d messages wait for %s, want %d", got, remote, want)
 	}
 }
 
@@ -85,7 +105,7 @@ func TestRemakeStateful(t *testing.T) {
 
 // TestResend: messages that are still there are stored again as they are, but for their marks.
 func TestResend(t *testing.T) {
-	l := bridgetest.NewLedger(t, "remote")
+	l := bridgetest.NewLedger(t, "remote", "other")
 	in := &bridge.Intake{Pipeline: "p", Ledger: l}
 	ms := []bridge.Message{{Record: bridge.Record{Time: 9, Payload: []byte("x")}, Shift: 2, Index: 3}}
 	if err := in.Resend(t.Context(), streamName, "remote", ms); err != nil {
@@ -95,6 +115,8 @@ func TestResend(t *testing.T) {
 	if len(got) != 1 || got[0].ID() != ms[0].ID() || string(got[0].Payload) != "x" || got[0].Flags != bridge.Replayed|bridge.Late {
 		t.Errorf("stored %+v, want %+v, replayed and late", got, ms)
 	}
+	wantWaiting(t, l, "remote", 1)
+	wantWaiting(t, l, "other", 0)
 	if ms[0].Flags != 0 {
 		t.Error("the caller's messages were changed")
 	}
