@@ -45,6 +45,7 @@ type Reconciler struct {
 	cfg       Source
 	maxRecord int64
 	maxBody   int64
+	senders   int // connections that the Target beside it accepts
 	mind      Mind
 	given     *task // what to read where there is no replication task, and so no sender; else nil
 	source    *source
@@ -91,7 +92,7 @@ func NewReconciler(cfg Config, m Mind) *Reconciler {
 		m.Log = slog.Default()
 	}
 	return &Reconciler{
-		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), mind: m,
+		cfg: cfg.Source, maxRecord: int64(cfg.MaxRecord), maxBody: int64(cfg.MaxBody), senders: cfg.MaxConnections, mind: m,
 		source: newSource(cfg.Source), budget: newBudget(int64(cfg.MaxMemory)), loud: &loud{log: m.Log},
 		pace: pace{rate: int64(cfg.Source.Rate)}, clock: clock{time.Now, time.After},
 		jobs: make(chan *job, 64), made: time.Now(), streams: make(map[string]*course),
@@ -132,7 +133,7 @@ func (r *Reconciler) course(stream string) *course {
 	defer r.mu.Unlock()
 	c := r.streams[stream]
 	if c == nil {
-		c = &course{lock: make(chan struct{}, 1), came: make(chan struct{}, 1)}
+		c = &course{lock: make(chan struct{}, 1), came: make(chan struct{}, 1), hold: hold.Stream{Most: r.senders}}
 		c.lock <- struct{}{}
 		r.streams[stream] = c
 	}

@@ -189,6 +189,31 @@ func TestSettleOwn(t *testing.T) {
 	}
 }
 
+// Of max_connections senders of one stream, each is settled once.
+func TestSettleCrowd(t *testing.T) {
+	const crowd = 150
+	r := newRig(t, func(c *Config) { c.MaxConnections = crowd })
+	r.edge.fill("e", 1, 10)
+	r.settlers(t)
+	began := time.Now()
+	for round, want := range []int{crowd, 0} {
+		asked := 0
+		for n := range crowd {
+			before := r.edge.requests("/q")
+			if err := r.Settle(t.Context(), waiting("dst/e", began.Add(time.Duration(n)), 11)); err != nil {
+				t.Fatalf("connection %d: settle: %v", n, err)
+			}
+			r.Release("dst/e")
+			if r.edge.requests("/q") > before {
+				asked++
+			}
+		}
+		if asked != want {
+			t.Errorf("round %d: %d of %d connections were settled, want %d", round, asked, crowd, want)
+		}
+	}
+}
+
 // Two tasks feed one stream: what the settling of one left to its sender is none of the other's batches, and comes before those.
 func TestHoldTwoTasks(t *testing.T) {
 	s, r := primed(t, nil)

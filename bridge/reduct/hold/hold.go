@@ -9,15 +9,20 @@
 package hold
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// maxSettled is how many connections of a stream are remembered: more than a target accepts. One that was forgotten is settled once more.
-const maxSettled = 128
+// usualMost is Stream.Most where none is set.
+const usualMost = 64
 
 // Stream is what is known of one stream's connections. The zero value knows nothing: every batch is held.
 type Stream struct {
+	// Most is how many connections are remembered, 24 bytes each: as many as the target accepts, those that are gone included. One that was forgotten is
+	// settled once more; were more of them open than that, each batch would be.
+	Most int
+
 	settled []time.Time // connections whose batches pass, by when they were accepted
 	gaps    int         // noted so far
 }
@@ -51,8 +56,8 @@ func (s *Stream) End(x Settling, complete bool) {
 	if !complete || !s.Fresh(x) || s.Passes(x.accepted) {
 		return
 	}
-	if len(s.settled) == maxSettled {
-		s.settled = slices.Delete(s.settled, 0, 1)
+	if most := cmp.Or(s.Most, usualMost); len(s.settled) >= most {
+		s.settled = slices.Delete(s.settled, 0, len(s.settled)-most+1)
 	}
 	s.settled = append(s.settled, x.accepted)
 }

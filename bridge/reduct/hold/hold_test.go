@@ -30,16 +30,18 @@ func TestStream(t *testing.T) {
 	passes("one that began after it", true, false)
 }
 
-// Many connections: the oldest is forgotten, which costs it a settling.
+// Rule 19: as many connections as a target accepts are remembered; of more, the oldest is forgotten, which costs it a settling.
 func TestStreamBounded(t *testing.T) {
-	var s Stream
-	for n := range maxSettled + 1 {
-		s.End(s.Begin(time.Unix(int64(n), 0)), true)
-		s.End(s.Begin(time.Unix(int64(n), 0)), true)
-	}
-	if s.Passes(time.Unix(0, 0)) || !s.Passes(time.Unix(1, 0)) || len(s.settled) != maxSettled {
-		t.Errorf("%d connections, the first passes %v, the second %v; want %d, false, true",
-			len(s.settled), s.Passes(time.Unix(0, 0)), s.Passes(time.Unix(1, 0)), maxSettled)
+	for _, tt := range []struct{ most, want int }{{0, usualMost}, {1, 1}, {300, 300}} {
+		s := Stream{Most: tt.most}
+		for n := range tt.want + 1 {
+			s.End(s.Begin(time.Unix(int64(n), 0)), true)
+			s.End(s.Begin(time.Unix(int64(n), 0)), true)
+		}
+		if s.Passes(time.Unix(0, 0)) || !s.Passes(time.Unix(1, 0)) || len(s.settled) != tt.want {
+			t.Errorf("most %d: %d connections, the first passes %v, the second %v; want %d, false, true",
+				tt.most, len(s.settled), s.Passes(time.Unix(0, 0)), s.Passes(time.Unix(1, 0)), tt.want)
+		}
 	}
 }
 
