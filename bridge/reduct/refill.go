@@ -19,6 +19,7 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 	if err != nil {
 		return fmt.Errorf("list gaps: %w", err)
 	}
+	c.remember(open)
 	slices.SortStableFunc(open, func(a, b bridge.Gap) int { return cmp.Compare(a.From, b.From) })
 	for _, g := range open {
 		if g.Stream != stream || c.hopeless[g.ID] || kind(g) == asideReason && g.Noted.After(r.made) {
@@ -32,12 +33,8 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 			return err
 		}
 		if end.Open == rangeOf(g) {
-			if c.hopeless == nil {
-				c.hopeless = make(map[int64]bool)
-			}
 			c.hopeless[g.ID] = true
-			r.mind.Log.Warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To,
-				"reason", g.Reason, "err", err)
+			r.loud.warn("a gap that cannot be refilled stays open", "stream", stream, "from", g.From, "to", g.To, "reason", g.Reason, "err", err)
 			continue
 		}
 		if err := r.endGap(ctx, g, end); err != nil {
@@ -45,6 +42,18 @@ func (r *Reconciler) closeGaps(ctx context.Context, t *task, c *course, stream s
 		}
 	}
 	return nil
+}
+
+// remember leaves of the gaps that were tried those that are still open: a gap that grows or shrinks gets a new ID, so that a sender which is wrong for
+// ever would fill the memory with old ones.
+func (c *course) remember(open []bridge.Gap) {
+	still := make(map[int64]bool)
+	for _, g := range open {
+		if c.hopeless[g.ID] {
+			still[g.ID] = true
+		}
+	}
+	c.hopeless = still
 }
 
 func rangeOf(g bridge.Gap) hold.Range { return hold.Range{From: g.From, To: g.To} }
