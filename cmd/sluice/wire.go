@@ -360,7 +360,7 @@ const recoverAgain = 10 * time.Second
 // whole. Where an input has none, the ledger stays marked as an old copy: it is one.
 func (g *gate) recover(ctx context.Context) error {
 	for _, in := range g.inputs {
-		for in.reconciler == nil || in.reconciler.Pass(ctx) != nil || in.reconciler.Behind() {
+		for in.reconciler == nil || !whole(ctx, in.reconciler) || in.reconciler.Behind() {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -374,6 +374,13 @@ func (g *gate) recover(ctx context.Context) error {
 	g.log.Info("everything that the old copy of the ledger lacked and the edge stores have is fetched")
 	<-ctx.Done()
 	return nil
+}
+
+// whole compares all that an edge store has, and reports whether that went well. A pass begins at the mark: what was written late, and taken in after the
+// copy was made, is older.
+func whole(ctx context.Context, r *reduct.Reconciler) bool {
+	_, err := r.Reconcile(ctx, reduct.Want{Whole: true})
+	return err == nil
 }
 
 // page is the address of the status page, empty where there is none.
