@@ -50,6 +50,7 @@ func readSession(fields [][]byte) (s Session, err error) {
 // File is an open record. It has one user.
 type File struct {
 	file    *os.File
+	sync    func() error // file.Sync
 	session Session
 	fresh   bool  // made by Open
 	size    int64 // bytes that are durable
@@ -70,7 +71,7 @@ func Open(path string, s Session, anyClient bool) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &File{file: f, session: s, state: newOpen()}
+	r := &File{file: f, sync: f.Sync, session: s, state: newOpen()}
 	if err := r.open(path, anyClient); err != nil {
 		return nil, errors.Join(fmt.Errorf("record %s: %w", path, err), f.Close())
 	}
@@ -190,7 +191,7 @@ func (f *File) cut(at int64) error {
 		return err
 	}
 	f.size = at
-	return f.file.Sync()
+	return f.sync()
 }
 
 // message adds a delivery to the batch.
@@ -233,7 +234,7 @@ func (f *File) commit() error {
 	if _, err := f.file.WriteAt(f.batch, f.size); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
-	if err := f.file.Sync(); err != nil {
+	if err := f.sync(); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
 	f.size += int64(len(f.batch))
