@@ -29,7 +29,6 @@ type ViewFilter struct {
 type View struct {
 	log     *Log // loaded as at Open, without rows and outboxes; it never runs
 	filter  ViewFilter
-	remotes []string
 	waiting map[waitKey][]bridge.ID
 	parked  map[streamKey][]ParkedID
 	losses  []bridge.Loss
@@ -170,7 +169,6 @@ func (v *View) load() error {
 			return err
 		}
 	}
-	v.remotes = sortedKeys(l.byName)
 	l.rows, l.outboxes, l.byName, l.byStream, l.finished = rowList{}, nil, nil, nil, nil
 	return nil
 }
@@ -275,18 +273,6 @@ func (v *View) loadLosses() error {
 	})
 }
 
-// Identity names the ledger, see Log.Identity.
-func (v *View) Identity() string { return v.log.Identity() }
-
-// Epoch names the ledger's last opening.
-func (v *View) Epoch() string { return v.log.Epoch() }
-
-// Restored says why the ledger is taken for an older copy of itself, "" where it is not.
-func (v *View) Restored() string { return v.log.Restored() }
-
-// Remotes returns the names of those that were not removed.
-func (v *View) Remotes() []string { return v.remotes }
-
 // Streams returns the streams of the filter of which a record was ever seen, whatever the period, in no order.
 func (v *View) Streams() []StreamInfo { return v.log.Streams() }
 
@@ -319,6 +305,3 @@ func (v *View) Gaps() []bridge.Gap { return v.log.gaps }
 
 // Losses returns all of what is known to be lost.
 func (v *View) Losses() []bridge.Loss { return v.losses }
-
-// Reconciled returns up to which time a stream was compared with its source.
-func (v *View) Reconciled(stream string) (upTo int64, found bool) { return v.log.Reconciled(stream) }

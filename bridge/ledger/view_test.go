@@ -90,15 +90,15 @@ func TestView(t *testing.T) {
 	v := mustView(t, dir, everything)
 	checkViewLists(t, v, l)
 	checkViewStreams(t, v, l)
-	epoch := v.Epoch()
+	epoch := v.log.Epoch()
 	l.stop()
 	before := listing(t, dir)
 	v = mustView(t, dir, everything)
 	if after := listing(t, dir); after != before {
 		t.Errorf("the directory has %s, want %s as before", after, before)
 	}
-	if v.Epoch() != epoch {
-		t.Errorf("epoch %s when it is closed, want %s", v.Epoch(), epoch)
+	if v.log.Epoch() != epoch {
+		t.Errorf("epoch %s when it is closed, want %s", v.log.Epoch(), epoch)
 	}
 	l = startWith(t, dir, cfg, smallLimits())
 	checkViewStreams(t, v, l)
@@ -126,14 +126,13 @@ func listing(t *testing.T, dir string) string {
 
 func checkViewLists(t *testing.T, v *View, l *running) {
 	t.Helper()
-	upTo, found := v.Reconciled("b/e")
+	upTo, found := v.log.Reconciled("b/e")
 	gaps, _ := l.OpenGaps()
 	for _, c := range []struct {
 		what      string
 		got, want any
 	}{
-		{"identity", v.Identity() + " " + v.Epoch() + v.Restored(), l.Identity() + " " + l.Epoch()},
-		{"remotes", v.Remotes(), []string{"a", "b"}},
+		{"identity", v.log.Identity() + " " + v.log.Epoch() + v.log.Restored(), l.Identity() + " " + l.Epoch()},
 		{"reconciled", fmt.Sprint(upTo, found), "222 true"},
 		{"gaps", fmt.Sprint(len(v.Gaps()), v.Gaps()[0].ID, v.Gaps()[0].Reason), fmt.Sprint(len(gaps), gaps[0].ID, gaps[0].Reason)},
 		{"losses", fmt.Sprint(len(v.Losses()), v.Losses()[0].From, v.Losses()[0].Records), "1 3 -1"},

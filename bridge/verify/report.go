@@ -36,9 +36,6 @@ type Finding struct {
 	id bridge.ID
 }
 
-// Key returns the identity within the stream.
-func (f *Finding) Key() bridge.ID { return f.id }
-
 // Counts are numbers of records and messages. Those of the ledger are only of keys that it has one by one.
 type Counts struct {
 	Edge      int64 `json:"edge"`       // records that the edge store has and the replication task selects
