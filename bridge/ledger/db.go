@@ -127,11 +127,11 @@ var statements = [sqlCount]string{
 // pragmas are read back, because SQLite answers a setting that it cannot have with another, not with an error.
 // synchronous 2 is FULL: one fsync of the write-ahead log for each commit. Checkpoints are the committer's, between commits.
 var pragmas = []struct{ name, value, want string }{
+	{"busy_timeout", "2000", "2000"}, // first: setting the journal mode already waits for whoever looks at the ledger, or fails
 	{"page_size", strconv.Itoa(pageSize), strconv.Itoa(pageSize)},
 	{"journal_mode", "WAL", "wal"},
 	{"synchronous", "FULL", "2"},
 	{"wal_autocheckpoint", "0", "0"},
-	{"busy_timeout", "2000", "2000"},
 	{"cache_size", "-8192", "-8192"},
 	{"temp_store", "MEMORY", "2"},
 	{"foreign_keys", "OFF", "0"},

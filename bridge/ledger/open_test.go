@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -426,5 +427,35 @@ func TestConfig(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestOpenWaits: a ledger that another process has locked for a moment, as a view does that finds a log to be recovered, is opened when that is over.
+func TestOpenWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), dbFile)
+	db, err := sql.Open("sqlite", fileURL(path, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, text := range []string{fmt.Sprintf("PRAGMA page_size=%d", pageSize), "CREATE TABLE x(y)", "BEGIN EXCLUSIVE"} {
+		if _, err := db.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlocked := make(chan error, 1)
+	time.AfterFunc(50*time.Millisecond, func() {
+		_, err := db.Exec("ROLLBACK")
+		unlocked <- err
+	})
+	got, err := openDB(path)
+	if err != nil {
+		t.Errorf("got %v, want a ledger once it is unlocked", err)
+	} else {
+		got.Close()
+	}
+	if err := <-unlocked; err != nil {
+		t.Fatal(err)
 	}
 }
