@@ -8,7 +8,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// suspect is what the first look does not account for, and may be no fault: time has passed between the looks at the three sides.
+// suspect is what the first look does not account for, and may be no fault: time has passed between the looks at the three sides. 80 bytes.
 type suspect struct {
 	id     bridge.ID
 	kind   Kind
@@ -21,13 +21,37 @@ type suspect struct {
 	why    string
 }
 
-// suspect keeps one for the second look.
+// maxSuspects bounds what waits for the second look, and maxListed the findings that are listed: a far end that is the wrong one lacks everything.
+const (
+	maxSuspects = 1 << 20
+	maxListed   = 1 << 18
+)
+
+// suspect keeps one for the second look. Of those that there is no room for only the number is kept.
 func (c *comparison) suspect(s suspect) {
+	if len(c.suspects) >= c.room {
+		c.overflow(&s)
+		return
+	}
 	if n := len(c.names); n == 0 || c.names[n-1] != c.name {
 		c.Job.names = append(c.names, c.name)
 	}
 	s.stream = uint32(len(c.names) - 1)
 	c.Job.suspects = append(c.suspects, s)
+}
+
+// overflow counts a suspect as what it looks like.
+func (c *comparison) overflow(s *suspect) {
+	row := c.row(c.name, s.id.Time)
+	*row.of(s.kind)++
+	if s.marked {
+		row.Marked++
+	}
+	looks := "--far looks like the wrong end"
+	if s.kind == HoleEdge {
+		looks = "the edge store looks like that of another ledger"
+	}
+	c.note("the second look was left out for what is beyond %d differences, which is only counted: %s", c.room, looks)
 }
 
 // maxAgain is how often a side that goes on is looked at again.

@@ -85,7 +85,7 @@ type Job struct {
 	Settle time.Duration
 	// Unordered says why a pipeline's messages need not keep the order of their stream; empty: they must.
 	Unordered map[string]string
-	Most      int // findings of a kind that are kept, 0 = all; all are counted
+	Most      int // findings of a kind that are kept, 0 = all, but never more than maxListed together; all are counted
 
 	look     *Look
 	asked    int64 // when the edge store was asked for its streams, µs
@@ -94,6 +94,7 @@ type Job struct {
 	rows     map[rowKey]*Counts
 	kept     map[Kind]int
 	suspects []suspect
+	room     int      // for suspects
 	names    []string // of the suspects' streams
 	noted    map[string]bool
 	keyRoom  []seen    // memory of the stream before
@@ -109,11 +110,13 @@ type rowKey struct {
 // onTheWay is how long a record may be on its way from the edge store when its sender says that it has nothing left to send.
 const onTheWay = time.Minute
 
-// Run compares. Memory: about 8 bytes for each identity of a list and of the ledger, and 60 for each of the largest stream.
+// Run compares. Memory: about 8 bytes for each identity of a list and of the ledger, 60 for each of the largest stream, and 80 for each of maxSuspects
+// differences.
 func (j *Job) Run(ctx context.Context) (*Report, error) {
 	if len(j.Pipelines) > 64 {
 		return nil, fmt.Errorf("%d pipelines at once, want at most 64", len(j.Pipelines))
 	}
+	j.room = cmp.Or(j.room, maxSuspects)
 	j.rows, j.kept, j.noted = make(map[rowKey]*Counts), make(map[Kind]int), make(map[string]bool)
 	j.report = &Report{From: time.UnixMicro(j.Period.From).UTC(), To: time.UnixMicro(j.Period.To).UTC(), Remote: j.Remote,
 		Rows: []Row{}, Findings: []Finding{}, Ranges: []RangeResult{}, Losses: []Loss{}, Notes: []string{}}
@@ -266,6 +269,10 @@ func (j *Job) find(f Finding) {
 		c.Marked++
 	}
 	if j.Most > 0 && j.kept[f.Kind] >= j.Most {
+		return
+	}
+	if len(j.report.Findings) >= maxListed {
+		j.note("no more than %d findings are listed", maxListed)
 		return
 	}
 	j.kept[f.Kind]++

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/sluicebridge/sluice/bridge"
 )
@@ -290,6 +291,56 @@ func TestBounds(t *testing.T) {
 	r := s.run(t)
 	if len(r.Findings) != 11 || r.Total.HolesFar != 400 || r.Total.Doubles != 1 {
 		t.Errorf("%d findings, %d holes, %d doubles, want 11, 400 and 1", len(r.Findings), r.Total.HolesFar, r.Total.Doubles)
+	}
+}
+
+// TestListed: with --all, too, the list of findings ends, and says so (rule 19).
+func TestListed(t *testing.T) {
+	j := &Job{rows: make(map[rowKey]*Counts), kept: make(map[Kind]int), noted: make(map[string]bool), report: &Report{Findings: make([]Finding, maxListed-1)}}
+	for n := range 3 {
+		j.find(Finding{Kind: HoleFar, Stream: "b/e", id: id(n)})
+	}
+	if got := j.row("b/e", at(0)).HolesFar; len(j.report.Findings) != maxListed || got != 3 || len(j.report.Notes) != 1 {
+		t.Errorf("%d findings listed, %d counted, notes %q, want %d, 3 and a note", len(j.report.Findings), got, j.report.Notes, maxListed)
+	}
+}
+
+// TestWrongEnd: of more differences than there is room for the rest is counted, by row, and it is said what that looks like (rule 19).
+func TestWrongEnd(t *testing.T) {
+	if got := unsafe.Sizeof(suspect{}); got != 80 {
+		t.Errorf("a suspect takes %d bytes, want 80, of which DESIGN.md makes its figures", got)
+	}
+	for _, tt := range []struct {
+		name  string
+		plant func(s *site)
+		holes func(c *Counts) int64
+		says  string
+	}{
+		{"far end", func(s *site) { clear(s.far) }, func(c *Counts) int64 { return c.HolesFar }, "--far looks like the wrong end"},
+		{"edge store", func(s *site) {
+			for name := range s.edge {
+				for i := range s.edge[name] {
+					s.edge[name][i] += 500
+				}
+			}
+		}, func(c *Counts) int64 { return c.HolesEdge }, "the edge store looks like that of another ledger"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(100, "b/e", "b/f")
+			s.ledger.newest = base + 2_000_000
+			tt.plant(s)
+			s.job.room = 30
+			r := s.run(t)
+			if len(s.job.suspects) != 30 || len(r.Findings) != 30 {
+				t.Errorf("%d suspects and %d findings were kept, want 30", len(s.job.suspects), len(r.Findings))
+			}
+			if got := tt.holes(&r.Total); got != 200 || tt.holes(&r.Rows[0].Counts) != 100 || tt.holes(&r.Rows[1].Counts) != 100 {
+				t.Errorf("counted %d holes in %+v, want 100 in each of 2 rows", got, r.Rows)
+			}
+			if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "second look was left out") || !strings.Contains(r.Notes[0], tt.says) {
+				t.Errorf("notes %q, want one with %q", r.Notes, tt.says)
+			}
+		})
 	}
 }
 
