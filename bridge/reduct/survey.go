@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -187,10 +188,10 @@ func (s *Survey) take(ctx context.Context, h *head, body io.Reader, t int64, tak
 	return true, take(&rs[0])
 }
 
-// Pending reports whether the task has something left to send. Of a pull-only input, that is what is newer than all it has read.
-func (s *Survey) Pending(ctx context.Context) (bool, error) {
+// Pending returns how many records the task has left to send. Of a pull-only input nobody counts that: it reads on from its mark, however much there is.
+func (s *Survey) Pending(ctx context.Context) (int64, error) {
 	if s.pulled {
-		return true, nil
+		return math.MaxInt64, nil
 	}
 	var answer struct {
 		Info struct {
@@ -198,5 +199,5 @@ func (s *Survey) Pending(ctx context.Context) (bool, error) {
 		} `json:"info"`
 	}
 	err := s.source.json(ctx, http.MethodGet, "/replications/"+url.PathEscape(s.task.name), nil, &answer)
-	return answer.Info.Pending > 0, err
+	return answer.Info.Pending, err
 }

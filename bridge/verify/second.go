@@ -54,23 +54,22 @@ func (c *comparison) overflow(s *suspect) {
 	c.note("the second look was left out for what is beyond %d differences, which is only counted: %s", c.room, looks)
 }
 
-// maxAgain is how often a side that goes on is looked at again.
-const maxAgain = 30
+const (
+	maxAgain = 30 // how often a side that goes on is looked at again
+	patience = 3  // how often, though nothing was explained, where a sender may be slow
+)
 
 // lookAgain asks the far end about holes there, and then the ledger about what it had not taken in at the first look, each as long as that
 // explains some. What is left is a finding.
 func (j *Job) lookAgain(ctx context.Context) error {
-	for _, again := range []func(context.Context) error{j.farAgain, j.ledgerAgain} {
-		for range maxAgain {
-			before := len(j.suspects)
-			if err := again(ctx); err != nil {
-				return err
-			}
-			if len(j.suspects) == before {
-				break
-			}
-		}
+	never := func() bool { return false }
+	if err := j.repeat(ctx, j.farAgain, never); err != nil {
+		return err
 	}
+	if err := j.repeat(ctx, j.ledgerAgain, j.undecided); err != nil {
+		return err
+	}
+	j.judgeTails()
 	for i := range j.suspects {
 		s := &j.suspects[i]
 		f := Finding{Kind: s.kind, Stream: j.names[s.stream], id: s.id, Marked: s.marked, Why: s.why}
@@ -81,6 +80,20 @@ func (j *Job) lookAgain(ctx context.Context) error {
 			f.Copies = s.copies
 		}
 		j.find(f)
+	}
+	return nil
+}
+
+// repeat looks again until that explains nothing any more, and for a while also where slow says that it may yet.
+func (j *Job) repeat(ctx context.Context, again func(context.Context) error, slow func() bool) error {
+	for n := 1; n <= maxAgain; n++ {
+		before := len(j.suspects)
+		if err := again(ctx); err != nil {
+			return err
+		}
+		if len(j.suspects) == before && (n >= patience || !slow()) {
+			break
+		}
 	}
 	return nil
 }
@@ -151,10 +164,11 @@ func (j *Job) farAgain(ctx context.Context) error {
 // ledgerAgain takes out what the ledger has taken in meanwhile, or is about to. The sender is asked first: what it has sent by then, the
 // ledger has.
 func (j *Job) ledgerAgain(ctx context.Context) (err error) {
-	if !j.has(HoleEdge, Double, Stranger) {
+	edge := len(j.tails) > 0 || j.has(HoleEdge)
+	if !edge && !j.has(Double, Stranger) {
 		return nil
 	}
-	if j.has(HoleEdge) {
+	if edge {
 		if err := pause(ctx, j.Settle); err != nil {
 			return err
 		}
@@ -167,6 +181,7 @@ func (j *Job) ledgerAgain(ctx context.Context) (err error) {
 		return fmt.Errorf("look at the ledger again: %w", err)
 	}
 	j.learn(now)
+	j.now = now
 	return j.sift(func(stream string, of []suspect) (func(*suspect) bool, error) {
 		c := &comparison{Job: j, name: stream}
 		c.findPipes()
@@ -186,16 +201,7 @@ func (c *comparison) clears(s *suspect, gaps []bridge.Gap) bool {
 			row.Seen++
 			return true
 		}
-		at := slices.IndexFunc(c.pipes, func(p pipe) bool { return p.place == s.pipe })
-		if at >= 0 && c.underWay(s.id.Time, &c.pipes[at]) { // else the store has no such stream any more
-			row.OnTheWay++
-			return true
-		}
-		for _, g := range gaps {
-			if g.Stream == c.name && g.From <= s.id.Time && s.id.Time <= g.To {
-				s.why = "an open gap names it: " + g.Reason
-			}
-		}
+		s.why = gapOf(gaps, c.name, s.id.Time)
 		return false
 	default:
 		return made >= s.copies && !s.closed

@@ -28,6 +28,7 @@ type pipe struct {
 	place  uint8 // in Job.Pipelines
 	newest int64 // time of the newest record it ever saw
 	closed []rangeSums
+	tail   *tail // what the edge store has behind that; nil: nothing
 }
 
 // seen is a key of the ledger: 24 bytes.
@@ -240,16 +241,11 @@ func (c *comparison) edgeRecord(t int64, keys []seen) {
 
 // notSeen is a record that the store has and a pipeline has not seen.
 func (c *comparison) notSeen(t int64, p *pipe) {
-	if c.underWay(t, p) {
-		c.row(c.name, t).OnTheWay++
+	if t > p.newest {
+		c.behind(t, p)
 		return
 	}
 	c.suspect(suspect{id: bridge.ID{Key: bridge.Key{Time: t}}, kind: HoleEdge, pipe: p.place})
-}
-
-// underWay reports whether a record that was not seen may still come from the sender: it is newer than all that was.
-func (c *comparison) underWay(t int64, p *pipe) bool {
-	return t > p.newest && (c.edge[c.name].Pending || t > c.asked-onTheWay.Microseconds())
 }
 
 // compareFar walks the messages that the ledger made along those that arrived.

@@ -31,7 +31,8 @@ type EdgeStream struct {
 	Name      string
 	Pipelines []string // that shall see it
 	Oldest    int64    // time of the oldest record that is still there
-	Pending   bool     // its sender has something left to send
+	Sender    string   // who sends it; one sends several
+	Pending   int64    // records that its sender has left to send, of all its streams together; math.MaxInt64: it reads on from where it is, to the end
 }
 
 // ErrIncomparable: the edge store cannot tell what of a stream its sender sends.
@@ -87,7 +88,8 @@ type Job struct {
 	Unordered map[string]string
 	Most      int // findings of a kind that are kept, 0 = all, but never more than maxListed together; all are counted
 
-	look     *Look
+	look     *Look // the first
+	now      *Look // the last
 	asked    int64 // when the edge store was asked for its streams, µs
 	edge     map[string]EdgeStream
 	known    map[string][]LedgerStream // by name
@@ -96,18 +98,23 @@ type Job struct {
 	suspects []suspect
 	room     int      // for suspects
 	names    []string // of the suspects' streams
+	tails    []*tail
+	first    map[place]int64  // the newest that was seen at the first look
+	pending  map[string]int64 // that senders had left at first
 	noted    map[string]bool
 	keyRoom  []seen    // memory of the stream before
 	farRoom  []arrived // the same
 	report   *Report
 }
 
+type place struct{ pipeline, stream string }
+
 type rowKey struct {
 	stream string
 	hour   int64 // since the epoch
 }
 
-// onTheWay is how long a record may be on its way from the edge store when its sender says that it has nothing left to send.
+// onTheWay is how old a record is at most of which only that it is new tells that it is on its way from the edge store.
 const onTheWay = time.Minute
 
 // Run compares. Memory: about 8 bytes for each identity of a list and of the ledger, 60 for each of the largest stream, and 80 for each of maxSuspects
@@ -141,10 +148,15 @@ func (j *Job) begin(ctx context.Context) (streams []string, err error) {
 	if j.look, err = j.Look(ctx); err != nil {
 		return nil, fmt.Errorf("look at the ledger: %w", err)
 	}
-	j.known = make(map[string][]LedgerStream)
+	j.now = j.look
+	j.known, j.pending = make(map[string][]LedgerStream), make(map[string]int64)
 	j.learn(j.look)
-	for name := range j.known {
+	j.first = make(map[place]int64)
+	for name, list := range j.known {
 		streams = append(streams, name)
+		for _, s := range list {
+			j.first[place{s.Pipeline, name}] = s.Newest
+		}
 	}
 	if err := pause(ctx, j.Settle); err != nil {
 		return nil, err
@@ -192,6 +204,9 @@ func (j *Job) edgeStreams(ctx context.Context) (names []string, err error) {
 	for _, s := range list {
 		if j.Match(s.Name) {
 			j.edge[s.Name] = s
+			if _, asked := j.pending[s.Sender]; !asked {
+				j.pending[s.Sender] = s.Pending
+			}
 			names = append(names, s.Name)
 		}
 	}

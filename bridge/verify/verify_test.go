@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -141,65 +140,6 @@ func TestPlanted(t *testing.T) {
 				t.Errorf("clean %v, verdict %q", r.Clean(), r.Verdict)
 			}
 		})
-	}
-}
-
-// TestOnTheWay: what is newer than all that was seen is the sender's, as long as it may be under way.
-func TestOnTheWay(t *testing.T) {
-	now := time.Now().UnixMicro()
-	for _, tt := range []struct {
-		name    string
-		t       int64
-		newest  int64
-		pending bool
-		hole    bool
-	}{
-		{"old, nothing to send", now - time.Hour.Microseconds(), now - 2*time.Hour.Microseconds(), false, true},
-		{"old, and the sender is behind", now - time.Hour.Microseconds(), now - 2*time.Hour.Microseconds(), true, false},
-		{"just now", now, now - 1000, false, false},
-		{"just now, and a newer one was seen", now - 1000, now, true, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(0)
-			s.edge["b/e"] = []int64{tt.t}
-			s.ledger.seen[pipeOf("b/e")] = nil
-			s.ledger.newest = tt.newest
-			s.job.Period = Period{0, now + time.Hour.Microseconds()}
-			s.job.Edge = &pendingEdge{s, tt.pending, false}
-			r := s.run(t)
-			if got := r.Total.HolesEdge == 1; got != tt.hole || r.Total.HolesEdge+r.Total.OnTheWay != 1 {
-				t.Errorf("%d holes and %d on the way, want a hole: %v", r.Total.HolesEdge, r.Total.OnTheWay, tt.hole)
-			}
-		})
-	}
-}
-
-// pendingEdge is a store whose sender has something left to send.
-type pendingEdge struct {
-	*site
-	pending bool
-	changes bool // asked again, it says the opposite
-}
-
-func (e *pendingEdge) Streams(ctx context.Context) ([]EdgeStream, error) {
-	all, err := e.site.Streams(ctx)
-	for i := range all {
-		all[i].Pending = e.pending
-	}
-	e.pending = e.pending != e.changes
-	return all, err
-}
-
-// TestWrittenMeanwhile: what is written after the sender said that it has nothing to send is asked about again, and so is what the ledger
-// has taken in by then.
-func TestWrittenMeanwhile(t *testing.T) {
-	s := newSite(100, "b/e")
-	s.edge["b/e"] = append(s.edge["b/e"], at(100), at(101), at(102))
-	s.later = s.ledger.clone()
-	s.later.seen[pipeOf("b/e")] = append(s.later.seen[pipeOf("b/e")], pass(100, 1))
-	s.job.Edge = &pendingEdge{s, false, true}
-	if r := s.run(t); !r.Clean() || r.Total.OnTheWay != 2 || r.Total.Seen != 101 {
-		t.Errorf("found %q, %d on the way, %d seen, want nothing, 2 and 101", found(r), r.Total.OnTheWay, r.Total.Seen)
 	}
 }
 

@@ -56,7 +56,7 @@ func firstOfKinds(all []verify.Finding, n int) []verify.Finding {
 
 func (t told) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STREAM\tHOUR (UTC)\tEDGE\tSEEN\tLATE\tDROPPED\tABSORBED\tPARKED\tMESSAGES\tWAITING\tARRIVED\tHOLES EDGE/FAR\tDOUBLES\tMISORDERS\tSTRANGERS")
+	fmt.Fprintln(w, "STREAM\tHOUR (UTC)\tEDGE\tON THE WAY\tSEEN\tLATE\tDROPPED\tABSORBED\tPARKED\tMESSAGES\tWAITING\tARRIVED\tHOLES EDGE/FAR\tDOUBLES\tMISORDERS\tSTRANGERS")
 	for _, row := range t.Rows {
 		printRow(w, row.Stream, row.Hour.Format("2006-01-02 15h"), &row.Counts)
 	}
@@ -79,7 +79,7 @@ func (t told) print(out io.Writer) error {
 }
 
 func printRow(w io.Writer, stream, hour string, c *verify.Counts) {
-	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d/%d\t%d\t%d\t%d\n", stream, cmp.Or(hour, "-"), c.Edge, c.Seen, c.Late, c.Dropped,
+	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d/%d\t%d\t%d\t%d\n", stream, cmp.Or(hour, "-"), c.Edge, c.OnTheWay, c.Seen, c.Late, c.Dropped,
 		c.Absorbed, c.Parked, c.Messages, c.Waiting, c.Arrived, c.HolesEdge, c.HolesFar, c.Doubles, c.Misorders, c.Strangers)
 }
 

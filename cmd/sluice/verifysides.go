@@ -22,6 +22,7 @@ type edges []edgeSide
 
 type edgeSide struct {
 	*reduct.Survey
+	input     string
 	pipelines []string
 }
 
@@ -52,7 +53,7 @@ func (s *side) openEdges(ctx context.Context) error {
 			continue
 		}
 		readers := slices.DeleteFunc(s.file.readersOf(name), func(p string) bool { return !slices.Contains(s.pipelines, p) })
-		s.edges = append(s.edges, edgeSide{survey, readers})
+		s.edges = append(s.edges, edgeSide{survey, name, readers})
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func (es edges) Streams(ctx context.Context) (all []verify.EdgeStream, err error
 			return nil, err
 		}
 		for _, x := range extents {
-			all = append(all, verify.EdgeStream{Name: x.Stream, Pipelines: e.pipelines, Oldest: x.Oldest, Pending: pending})
+			all = append(all, verify.EdgeStream{Name: x.Stream, Pipelines: e.pipelines, Oldest: x.Oldest, Sender: e.input, Pending: pending})
 		}
 	}
 	return all, nil
