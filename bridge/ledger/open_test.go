@@ -224,26 +224,30 @@ func TestLock(t *testing.T) {
 	start(t, dir, testConfig())
 }
 
+// copyDB puts the database of one ledger in the place of another's.
+func copyDB(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(from, dbFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(to, dbFile), b, 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// made opens a ledger, adds rows and closes it.
+func made(t *testing.T, dir string, rows int64) {
+	l := start(t, dir, testConfig())
+	_, newest, _ := newestOf(l)
+	for n := range rows {
+		mustAppend(t, l, passing("b/e", 1, newest+1+n))
+	}
+	l.stop()
+}
+
 // TestRestored: a database that was put back from a copy is noticed, until the reconcile is done.
 func TestRestored(t *testing.T) {
-	ctx := context.Background()
-	copyDB := func(t *testing.T, from, to string) {
-		b, err := os.ReadFile(filepath.Join(from, dbFile))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(to, dbFile), b, 0o640); err != nil {
-			t.Fatal(err)
-		}
-	}
-	made := func(t *testing.T, dir string, rows int64) {
-		l := start(t, dir, testConfig())
-		_, newest, _ := newestOf(l)
-		for n := range rows {
-			mustAppend(t, l, passing("b/e", 1, newest+1+n))
-		}
-		l.stop()
-	}
 	for _, c := range []struct {
 		name string
 		do   func(t *testing.T, dir string)
@@ -298,20 +302,26 @@ func TestRestored(t *testing.T) {
 				}
 				l.stop()
 			}
-			l := start(t, dir, testConfig())
-			if err := l.ClearRestored(ctx); err != nil {
-				t.Fatal(err)
-			}
-			first := l.Epoch()
-			l.stop()
-			l = start(t, dir, testConfig())
-			if l.Identity() != after {
-				t.Errorf("identity %s once it is whole again, want %s as before", l.Identity(), after)
-			}
-			if l.Restored() != "" || l.Epoch() == first {
-				t.Errorf("got %q in epoch %s after %s, want nothing in a new one", l.Restored(), l.Epoch(), first)
-			}
+			checkWhole(t, dir, after)
 		})
+	}
+}
+
+// checkWhole ends the reconcile: the ledger keeps its identity, and is no old copy at the next start.
+func checkWhole(t *testing.T, dir, identity string) {
+	t.Helper()
+	l := start(t, dir, testConfig())
+	if err := l.ClearRestored(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	first := l.Epoch()
+	l.stop()
+	l = start(t, dir, testConfig())
+	if l.Identity() != identity {
+		t.Errorf("identity %s once it is whole again, want %s as before", l.Identity(), identity)
+	}
+	if l.Restored() != "" || l.Epoch() == first {
+		t.Errorf("got %q in epoch %s after %s, want nothing in a new one", l.Restored(), l.Epoch(), first)
 	}
 }
 

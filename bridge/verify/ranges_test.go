@@ -48,14 +48,43 @@ func (s *site) keep(k taken) {
 	s.ledger.seen[pipeOf("b/e")] = append(s.ledger.seen[pipeOf("b/e")], k)
 }
 
+// ranged is a difference that a test makes, and what is to be found.
+type ranged struct {
+	name      string
+	plant     func(s *site)
+	edge, far string // of the first range
+	want      []string
+}
+
+func runRanged(t *testing.T, tests []ranged) {
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(100, "b/e")
+			s.ledger.newest = base + 2_000_000
+			s.ledger.set("b/e", 12, bridge.Verdict{Kind: bridge.Passed, Outputs: 3})
+			s.far["b/e"] = slices.Insert(s.far["b/e"], 13, Arrival{ID: output(12, 1)}, Arrival{ID: output(12, 2)})
+			s.ledger.set("b/e", 13, bridge.Verdict{Kind: bridge.Dropped})
+			s.remove("b/e", id(13))
+			s.close(10, 49)
+			s.close(60, 69)
+			tt.plant(s)
+			r := s.run(t)
+			if got := found(r); !slices.Equal(got, tt.want) {
+				t.Errorf("found %q, want %q", got, tt.want)
+			}
+			if len(r.Ranges) != 2 {
+				t.Fatalf("%d ranges, want 2", len(r.Ranges))
+			}
+			if x := r.Ranges[0]; !strings.HasPrefix(x.EdgeSays, tt.edge) || !strings.HasPrefix(x.FarSays, tt.far) {
+				t.Errorf("edge %q, far %q, want %q and %q", x.EdgeSays, x.FarSays, tt.edge, tt.far)
+			}
+		})
+	}
+}
+
 // TestRanges plants differences in what the ledger knows only the sums of.
 func TestRanges(t *testing.T) {
-	tests := []struct {
-		name      string
-		plant     func(s *site)
-		edge, far string // of the first range
-		want      []string
-	}{
+	runRanged(t, []ranged{
 		{"nothing", func(*site) {}, "equal", "equal", nil},
 		{"one record missing", func(s *site) { s.edge["b/e"] = append(s.edge["b/e"], at(20)+500) }, "different", "equal",
 			[]string{fmt.Sprintf("hole at the edge side b/e@%d", at(20)+500)}},
@@ -71,6 +100,12 @@ func TestRanges(t *testing.T) {
 			[]string{fmt.Sprintf("hole at the far end 1 of the messages in b/e@%d..%d", at(10), at(49))}},
 		{"a double", func(s *site) { s.arrive("b/e", Arrival{ID: id(20), Marked: true}) }, "equal", "equal",
 			[]string{"double " + name(id(20)) + " x2 marked"}},
+	})
+}
+
+// TestRangesApart: what is known one by one inside of a range is told apart from it, and a range that cannot be compared says why.
+func TestRangesApart(t *testing.T) {
+	runRanged(t, []ranged{
 		{"a late record inside that is kept one by one", func(s *site) {
 			k := taken{bridge.Key{Time: at(20) + 500}, bridge.Verdict{Kind: bridge.Passed, Outputs: 1, Late: true}}
 			s.keep(k)
@@ -118,28 +153,5 @@ func TestRanges(t *testing.T) {
 				s.far["b/e"][i].Coarse = true
 			}
 		}, "equal", "not compared: the far end knows times only", nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(100, "b/e")
-			s.ledger.newest = base + 2_000_000
-			s.ledger.set("b/e", 12, bridge.Verdict{Kind: bridge.Passed, Outputs: 3})
-			s.far["b/e"] = slices.Insert(s.far["b/e"], 13, Arrival{ID: output(12, 1)}, Arrival{ID: output(12, 2)})
-			s.ledger.set("b/e", 13, bridge.Verdict{Kind: bridge.Dropped})
-			s.remove("b/e", id(13))
-			s.close(10, 49)
-			s.close(60, 69)
-			tt.plant(s)
-			r := s.run(t)
-			if got := found(r); !slices.Equal(got, tt.want) {
-				t.Errorf("found %q, want %q", got, tt.want)
-			}
-			if len(r.Ranges) != 2 {
-				t.Fatalf("%d ranges, want 2", len(r.Ranges))
-			}
-			if x := r.Ranges[0]; !strings.HasPrefix(x.EdgeSays, tt.edge) || !strings.HasPrefix(x.FarSays, tt.far) {
-				t.Errorf("edge %q, far %q, want %q and %q", x.EdgeSays, x.FarSays, tt.edge, tt.far)
-			}
-		})
-	}
+	})
 }

@@ -89,23 +89,7 @@ func TestReconcileWhole(t *testing.T) {
 		t.Errorf("got %d and %+v, want 3 and %+v", code, reports[0], want)
 	}
 	s.settled(t, time.Minute, n+holes)
-	for _, entry := range entries {
-		var ids, late []string
-		for i := range records {
-			if id := fmt.Sprintf("gate/%s@%d", entry, s.time(i)); hole(i) {
-				late = append(late, id)
-			} else {
-				ids = append(ids, id)
-			}
-		}
-		var got []string
-		for _, m := range s.subscriber.Messages() {
-			if m.Topic == "site/"+entry {
-				got = append(got, m.ID)
-			}
-		}
-		compare(t, entry, got, append(ids, late...))
-	}
+	s.wantLast(t, records, hole)
 	want = reduct.Counts{Compared: n + holes}
 	if code, reports = s.reconcile(t, "--whole"); code != 0 || reports[0].Counts != want {
 		t.Errorf("again: got %d and %+v, want 0 and %+v", code, reports[0].Counts, want)
@@ -113,6 +97,27 @@ func TestReconcileWhole(t *testing.T) {
 	in := s.status(t).Inputs[0]
 	if in.ReconcileMissing-before != int64(holes) || in.ReconcileLate != int64(holes) || in.LastAsked == nil || in.LastAsked.Compared != n+holes {
 		t.Errorf("status: got %+v and %+v, want what was found", in, in.LastAsked)
+	}
+}
+
+// wantLast compares what the subscriber has of each entry: all records in order, and those that are late after them.
+func (s *site) wantLast(t *testing.T, records int, late func(i int) bool) {
+	t.Helper()
+	for _, entry := range entries {
+		var want, last, got []string
+		for i := range records {
+			if id := s.id(entry, i); late(i) {
+				last = append(last, id)
+			} else {
+				want = append(want, id)
+			}
+		}
+		for _, m := range s.subscriber.Messages() {
+			if m.Topic == "site/"+entry {
+				got = append(got, m.ID)
+			}
+		}
+		compare(t, entry, got, append(want, last...))
 	}
 }
 
