@@ -3,6 +3,7 @@ package reduct
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"testing"

@@ -56,7 +56,7 @@ func TestSurveyEdge(t *testing.T) {
 	if err := s.Each(t.Context(), "dst/site/other", 0, 9, nil); !errors.Is(err, ErrNotSent) {
 		t.Errorf("an entry that is not sent: %v, want %v", err, ErrNotSent)
 	}
-	if n, err := s.Pending(t.Context()); n || err != nil {
+	if n, err := s.Pending(t.Context()); n != 0 || err != nil {
 		t.Errorf("pending %v, %v", n, err)
 	}
 }
