@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,26 +11,9 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge/admin"
-	"github.com/sluicebridge/sluice/tests/real"
 )
 
 const eligible = perEntry / 2 * 4 // of all entries
-
-// backlog reads the number of messages that wait from the bridge's metrics.
-func backlog(r *http.Response) (empty bool, state string) {
-	sum, found := 0.0, false
-	lines := bufio.NewScanner(r.Body)
-	for lines.Scan() {
-		if name, value, _ := strings.Cut(lines.Text(), " "); strings.HasPrefix(name, "sluice_backlog_records") {
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return false, lines.Text()
-			}
-			sum, found = sum+n, true
-		}
-	}
-	return found && sum == 0, fmt.Sprintf("backlog %v", sum)
-}
 
 // The main job: exactly the eligible records at the broker, once each, in order per entry, with their properties and payload.
 func TestGate(t *testing.T) {
@@ -112,7 +94,7 @@ func TestBothFull(t *testing.T) {
 	s.sluice.Up()
 	s.write(t, 0, 500)
 	s.settled(t, time.Minute, 2000)
-	s.reconciled(t)
+	s.sluice.Reconciled(t, time.Minute)
 	if err := s.broker.Stop(); err != nil {
 		t.Fatalf("stop broker: %v", err)
 	}
@@ -120,11 +102,8 @@ func TestBothFull(t *testing.T) {
 		s.write(t, from, from+500)
 	}
 	s.broker.Up()
-	real.Eventually(t, 3*time.Minute, "the sender's log to be empty", func() (bool, string) {
-		state := s.store.Call(t, http.MethodGet, "/replications/to-gate", "")
-		return strings.Contains(state, `"pending_records":0`), state[:min(len(state), 300)]
-	})
-	s.reconciled(t)
+	s.store.Sent(t, "to-gate", 3*time.Minute)
+	s.sluice.Reconciled(t, time.Minute)
 	s.settled(t, 3*time.Minute, 2001)
 	evicted := s.evicted(t, records)
 	if len(evicted) == 0 {
@@ -133,30 +112,6 @@ func TestBothFull(t *testing.T) {
 	s.check(t, records, evicted)
 	named := s.named(t, evicted)
 	t.Logf("%d records evicted, in %d ranges that the bridge names; %d arrived", len(evicted), named, s.subscriber.Count())
-}
-
-// reconciled waits until a reconcile that began after the call has ended well.
-func (s *site) reconciled(t *testing.T) {
-	t.Helper()
-	start := time.Now()
-	real.Eventually(t, time.Minute, "a reconcile", func() (bool, string) {
-		in := s.status(t).Inputs
-		last := in[0].LastReconcile
-		return last != nil && last.After(start.Add(3*time.Second)), fmt.Sprint(last, in[0].LastError)
-	})
-}
-
-func (s *site) status(t *testing.T) (status admin.Status) {
-	t.Helper()
-	r, err := http.Get(s.sluice.Admin + "/statusz")
-	if err != nil {
-		t.Fatalf("status: %v", err)
-	}
-	defer r.Body.Close()
-	if err := json.NewDecoder(r.Body).Decode(&status); err != nil {
-		t.Fatalf("status: %v", err)
-	}
-	return status
 }
 
 // evicted returns the records that did not arrive because the store has them no more. One that is still there was lost by the bridge, and fails the

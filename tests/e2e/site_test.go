@@ -3,12 +3,12 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluicebridge/sluice/bridge/admin"
 	"github.com/sluicebridge/sluice/tests/real"
 )
 
@@ -272,12 +272,14 @@ func head(ids []string) []string { return ids[:min(len(ids), 3)] }
 func (s *site) settled(t *testing.T, limit time.Duration, messages int) {
 	t.Helper()
 	s.subscriber.Await(t, messages, limit)
-	real.Eventually(t, limit, "an empty backlog", func() (bool, string) {
-		r, err := http.Get(s.sluice.Admin + "/metrics")
-		if err != nil {
-			return false, err.Error()
-		}
-		defer r.Body.Close()
-		return backlog(r)
-	})
+	s.sluice.Drained(t, limit)
+}
+
+func (s *site) status(t *testing.T) admin.Status {
+	t.Helper()
+	status, err := s.sluice.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status
 }

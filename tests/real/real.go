@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -69,16 +71,25 @@ func (tool Tool) find() (string, error) {
 	return exec.LookPath(filepath.Join("/usr/sbin", tool.Name)) // where Debian puts servers, often outside a user's PATH
 }
 
-// Port returns a loopback port that was free a moment ago.
+// Port returns a loopback port that was free a moment ago and is given to nobody else of this process. It is none that the kernel gives to clients: a
+// server that is killed and started again would else find a client in its place.
 func Port(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	for range 1000 {
+		port := 15000 + rand.IntN(16000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port found")
+	return 0
 }
+
+var given sync.Map
 
 // Process is a program under test. It can be started again after it ended.
 type Process struct {
@@ -107,6 +118,12 @@ func NewProcess(t testing.TB, path string, args, env []string) *Process {
 	return p
 }
 
+// Use makes every later Start run another program, with these variables in its environment instead of the earlier ones.
+func (p *Process) Use(path string, env ...string) { p.path, p.env = path, env }
+
+// Path is the program's file.
+func (p *Process) Path() string { return p.path }
+
 // Start starts the program.
 func (p *Process) Start() {
 	p.t.Helper()
@@ -132,12 +149,18 @@ func (p *Process) Kill() {
 	p.cmd = nil
 }
 
-// Stop ends the program by SIGTERM and returns how it ended; after a minute it is killed and the test fails.
-func (p *Process) Stop() error {
+// Terminate sends SIGTERM and does not wait.
+func (p *Process) Terminate() {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatalf("stop %s: %v", p.name, err)
 	}
+}
+
+// Stop ends the program by SIGTERM and returns how it ended; after a minute it is killed and the test fails.
+func (p *Process) Stop() error {
+	p.t.Helper()
+	p.Terminate()
 	select {
 	case err := <-p.done:
 		p.cmd = nil
@@ -161,6 +184,19 @@ func (p *Process) Exited() bool {
 	default:
 		return false
 	}
+}
+
+// Outcome says how a program has ended by itself, as "exit status 1" or "signal: killed"; "" is exit 0, or not yet.
+func (p *Process) Outcome() string {
+	select {
+	case err := <-p.done:
+		p.done <- err
+		if err != nil {
+			return err.Error()
+		}
+	default:
+	}
+	return ""
 }
 
 // Tail returns the last n bytes of the program's output.

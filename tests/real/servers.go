@@ -2,6 +2,7 @@ package real
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +16,14 @@ type Store struct {
 	*Process
 	URL   string
 	Token string // sent with every call of the test's own; empty = none
+	Dir   string // its data
+
+	client *http.Client // for writers that work side by side
 }
 
-// StartStore starts a ReductStore 1.21.5 over dir (a temporary one if empty). With a token it asks for it, else it is open to all.
-func StartStore(t testing.TB, dir, token string) *Store {
+// StartStore starts a ReductStore 1.21.5 over dir (a temporary one if empty). With a token it asks for it, else it is open to all. settings
+// are further variables of its environment.
+func StartStore(t testing.TB, dir, token string, settings ...string) *Store {
 	t.Helper()
 	path := Need(t, ReductStore())
 	if dir == "" {
@@ -31,7 +36,9 @@ func StartStore(t testing.TB, dir, token string) *Store {
 	} else {
 		env = append(env, "RS_API_TOKEN="+token)
 	}
-	s := &Store{Process: NewProcess(t, path, nil, env), URL: fmt.Sprintf("http://127.0.0.1:%d", port), Token: token}
+	s := &Store{Process: NewProcess(t, path, nil, append(env, settings...)), URL: fmt.Sprintf("http://127.0.0.1:%d", port), Token: token, Dir: dir,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	t.Cleanup(s.client.CloseIdleConnections)
 	s.Up()
 	return s
 }

@@ -19,12 +19,15 @@ type Received struct {
 	Properties             map[string]string
 	Payload                []byte
 	Marked                 bool // carried possible-duplicate
+	Late                   bool // carried sluice-late
 }
 
 // Subscriber keeps what arrives at a broker, over reconnects, in one session that the broker remembers (QoS 2).
 type Subscriber struct {
 	mu       sync.Mutex
-	received []Received // guarded by mu
+	received []Received      // guarded by mu
+	ids      map[string]bool // of received; guarded by mu
+	sessions int             // guarded by mu
 }
 
 // Subscribe subscribes to topic with QoS 2 until the test ends, and returns once the broker has granted it.
@@ -71,6 +74,9 @@ func (s *Subscriber) serve(ctx context.Context, c *paho.Client, topic string, gr
 	if _, err := c.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: 2}}}); err != nil {
 		return
 	}
+	s.mu.Lock()
+	s.sessions++
+	s.mu.Unlock()
 	granted()
 	select {
 	case <-c.Done():
@@ -88,8 +94,34 @@ func (s *Subscriber) take(p paho.PublishReceived) (bool, error) {
 	}
 	m.ID = m.Properties["sluice-id"]
 	_, m.Marked = m.Properties["possible-duplicate"]
+	_, m.Late = m.Properties["sluice-late"]
 	s.received = append(s.received, m)
+	if s.ids == nil {
+		s.ids = make(map[string]bool)
+	}
+	s.ids[m.ID] = true
 	return true, nil
+}
+
+// Sessions returns how often the broker has granted the subscription so far.
+func (s *Subscriber) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions
+}
+
+// Distinct returns how many different messages came so far.
+func (s *Subscriber) Distinct() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.ids)
+}
+
+// Has reports whether a message has come.
+func (s *Subscriber) Has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids[id]
 }
 
 // Count returns how many messages came so far.
