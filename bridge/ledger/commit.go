@@ -13,12 +13,13 @@ import (
 // write is one caller's part of a transaction. put and end are called by the committer only: put inside the transaction, and again in a
 // new one when the first had to be rolled back; end once, with Log.mu held, when the outcome is known (nil: durable).
 type write struct {
-	put   func(*tx) error
-	end   func(error)
-	size  int  // bytes, roughly
-	small bool // fits into the reserve: goes on where an Append gets ErrFull
-	taken bool // guarded by Log.mu
-	done  chan error
+	put     func(*tx) error
+	end     func(error)
+	size    int  // bytes, roughly
+	small   bool // fits into the reserve: goes on where an Append gets ErrFull
+	patient bool // waits as long as its caller, whatever the deadline
+	taken   bool // guarded by Log.mu
+	done    chan error
 }
 
 // maxGroup is the size at which a transaction takes no further write: what one fsync can carry in good time, and what the
@@ -38,14 +39,18 @@ func (l *Log) submit(ctx context.Context, w *write) error {
 	l.queue = append(l.queue, w)
 	l.mu.Unlock()
 	wake(l.waiting)
-	deadline := time.NewTimer(l.cfg.CommitDeadline)
-	defer deadline.Stop()
+	var late <-chan time.Time
+	if !w.patient {
+		deadline := time.NewTimer(l.cfg.CommitDeadline)
+		defer deadline.Stop()
+		late = deadline.C
+	}
 	select {
 	case err := <-w.done:
 		return err
 	case <-ctx.Done():
 		return l.withdraw(w, context.Cause(ctx))
-	case <-deadline.C:
+	case <-late:
 		return l.withdraw(w, context.DeadlineExceeded)
 	}
 }

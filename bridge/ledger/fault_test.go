@@ -99,7 +99,35 @@ func checkUnknown(t *testing.T, l *running) {
 	}
 }
 
-// TestCommitUnknown: after it an outbox takes nothing more; what was durable is there after a new start.
+// TestCommitWaits: a disk that hangs holds senders, which are told so, and ends nothing: a pump waits for it (rule 19 is its caller's ctx).
+func TestCommitWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := start(t, dir, testConfig())
+		mustAppend(t, l, passing("b/e", 10, 1))
+		l.stop()
+		var entered, release chan struct{}
+		l = start(t, dir, testConfig(), func(l *Log) { entered, release = hang(l) })
+		done := make(chan error, 1)
+		go func() {
+			done <- l.Outbox("a").Commit(context.Background(), &bridge.Step{Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 1}}}})
+		}()
+		<-entered
+		time.Sleep(10 * l.cfg.CommitDeadline)
+		select {
+		case err := <-done:
+			t.Fatalf("while the disk hangs: got %v, want nothing", err)
+		default:
+		}
+		close(release)
+		if err := <-done; err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+		l.stop()
+	})
+}
+
+// TestCommitUnknown: the caller gives up while the committer hangs; the outbox takes nothing more, and what was durable is there after a new start.
 func TestCommitUnknown(t *testing.T) {
 	dir := t.TempDir()
 	step := &bridge.Step{Claims: []bridge.Claim{{Ref: bridge.Ref{Row: 1}}}}
@@ -109,8 +137,10 @@ func TestCommitUnknown(t *testing.T) {
 		l.stop()
 		var entered, release chan struct{}
 		l = start(t, dir, testConfig(), func(l *Log) { entered, release = hang(l) })
+		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.CommitDeadline)
+		defer cancel()
 		done := make(chan error, 1)
-		go func() { done <- l.Outbox("a").Commit(context.Background(), step) }()
+		go func() { done <- l.Outbox("a").Commit(ctx, step) }()
 		<-entered
 		if err := <-done; !errors.Is(err, bridge.ErrUnknown) {
 			t.Fatalf("got %v, want %v", err, bridge.ErrUnknown)

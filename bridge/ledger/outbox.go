@@ -157,7 +157,7 @@ func (o *Outbox) Commit(ctx context.Context, s *bridge.Step) error {
 // submit makes a journal row durable together with the messages it parks, and applies it.
 func (o *Outbox) submit(ctx context.Context, data []byte, parked []refusedRow) error {
 	l := o.log
-	w := &write{small: true, size: len(data)}
+	w := &write{small: true, patient: true, size: len(data)} // who sends has nobody waiting, and could not go on after an unknown outcome
 	for i := range parked {
 		w.size += len(parked[i].data)
 	}
