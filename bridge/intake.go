@@ -59,6 +59,7 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 		in.discard(b.Stream)
 		return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)
 	}
+	CrashPoint("intake.appended")
 	// Now, not before: whoever called comes again with the same batch after an error, many times where the ledger is full.
 	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
 	in.Metrics.taken(in.Pipeline, s.append.Verdicts)

@@ -96,6 +96,7 @@ func (p *Pump) Run(ctx context.Context) error {
 		case err = <-c.done:
 			c.busy = false
 			if err == nil {
+				CrashPoint("pump.committed")
 				err = p.Sender.Done()
 			}
 		case err = <-in.lost:

@@ -76,5 +76,6 @@ func (l *Log) dropBallast() (bool, error) {
 	if err := l.ballast.remove(); err != nil {
 		return false, nil // no room was made: the writes fail as they would without a ballast
 	}
+	bridge.CrashPoint("ledger.ballast.removed")
 	return true, l.checkpointWAL()
 }

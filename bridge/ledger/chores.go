@@ -203,7 +203,9 @@ func (l *Log) tend() error {
 func (l *Log) checkpointWAL() error {
 	l.wal = 0
 	var busy, frames, done int
+	bridge.CrashPoint("ledger.checkpoint.before")
 	err := classify(l.tx.checkpoint.QueryRow().Scan(&busy, &frames, &done))
+	bridge.CrashPoint("ledger.checkpoint.after")
 	if err == nil {
 		return nil
 	}

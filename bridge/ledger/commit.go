@@ -145,6 +145,7 @@ func (l *Log) drain() error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
+	bridge.CrashPoint("ledger.drain")
 	for ws := l.take(); len(ws) > 0; ws = l.take() {
 		if err := l.round(ws); err != nil {
 			return err
@@ -324,7 +325,9 @@ func (l *Log) transact(ws []*write) error {
 // sync ends a transaction: one fsync, and hardly anything else.
 func (l *Log) sync(t *tx) error {
 	began := time.Now()
+	bridge.CrashPoint("ledger.commit.before")
 	err := t.exec(sqlCommit)
+	bridge.CrashPoint("ledger.commit.after")
 	if err == nil && l.after != nil {
 		err = l.after()
 	}

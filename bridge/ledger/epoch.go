@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
 // epoch tells one life of a ledger from another. The number rises at each Open, the id stays until a database is found that was put back from
@@ -106,6 +108,7 @@ func (l *Log) noteEpoch() error {
 	if row == l.epoch.row && row > 0 {
 		return nil
 	}
+	bridge.CrashPoint("ledger.epoch")
 	path := filepath.Join(l.dir, epochFile)
 	text := fmt.Sprintf("sluice-epoch 1\n%s %d %d\n", l.epoch.id, l.epoch.number, row)
 	if err := replaceFile(path, []byte(text)); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 
+	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/mqtt/session"
 )
 
@@ -213,6 +214,7 @@ func (c *client) connect(ctx context.Context, l *link, m *manager) (*paho.Client
 		PingHandler: &pinger{l: l}, AuthHandler: noAuth{},
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){c.heard},
 	})
+	bridge.CrashPoint("mqtt.connect.before")
 	ca, err := client.Connect(ctx, cp)
 	if err == nil {
 		return client, ca, nil

@@ -302,6 +302,7 @@ func (r *Remote) happened(e *event) {
 			r.metrics.acked(e.packet.Code)
 		}
 		r.m.Packet(e.conn, e.packet)
+		bridge.CrashPoint(crashRead[e.packet.Kind])
 	case ready:
 		x.link, x.connect = e.link, e.connect
 		r.m.Ready(e.conn)
@@ -339,6 +340,7 @@ func (r *Remote) accepted(x *end, e event) {
 	x.size = e.size
 	r.cameBack()
 	r.m.Accepted(e.conn, e.present, e.most)
+	bridge.CrashPoint("mqtt.connack.read")
 }
 
 // carry brings the machine's frames to the links.
@@ -402,11 +404,20 @@ func (r *Remote) flush(e *end) (err error) {
 		e.at++
 		return dst, id, e.at < len(e.frames)
 	})
+	if e.at > 0 {
+		bridge.CrashPoint(crashWritten[e.frames[e.at-1].Kind])
+	}
 	if e.at == len(e.frames) {
 		e.frames, e.at = e.frames[:0], 0
 	}
 	return err
 }
+
+// Names of crash points, by what was read or written last.
+var (
+	crashRead    = [...]string{session.Puback: "mqtt.puback.read", session.Pubrec: "mqtt.pubrec.read", session.Pubcomp: "mqtt.pubcomp.read"}
+	crashWritten = [...]string{session.Publish: "mqtt.publish.written", session.Pubrel: "mqtt.pubrel.written"}
+)
 
 // frame encodes one frame. id is the identifier of a QoS 0 packet, which the link acknowledges once it is written.
 func (r *Remote) frame(dst []byte, e *end, f *session.Frame) (out []byte, id uint16, err error) {

@@ -216,6 +216,7 @@ func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int
 			return err
 		}
 	}
+	bridge.CrashPoint("reconcile.fetched")
 	if r.mind.Metrics != nil && !e.fresh {
 		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(found.Lacking - fetched))
 	}

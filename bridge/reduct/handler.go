@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
 const (
@@ -78,6 +80,7 @@ func (t *Target) batch(ctx *fasthttp.RequestCtx, bucket, entry string) {
 			r.write()
 		}
 		r.end()
+		bridge.CrashPoint("target.answer")
 	}
 	if m := t.part.Metrics; m != nil {
 		m.BatchResponses.At(strconv.Itoa(ctx.Response.StatusCode())).Add(1)

@@ -203,6 +203,7 @@ func (x *round) entry(ctx context.Context, e *model.EntryInfo) error {
 		if !moved {
 			return nil
 		}
+		bridge.CrashPoint("reconcile.mark")
 		return x.mind.Marks.SetReconciled(ctx, stream, upTo)
 	})
 }

@@ -96,6 +96,7 @@ func (r *Reconciler) refill(ctx context.Context, t *task, g bridge.Gap) (end hol
 
 // endGap closes a gap. What stays of it becomes a gap of its own first.
 func (r *Reconciler) endGap(ctx context.Context, g bridge.Gap, end hold.Ending) error {
+	bridge.CrashPoint("reconcile.gap.filled")
 	if !end.Open.Empty() {
 		rest := g
 		rest.From, rest.To = end.Open.From, end.Open.To

@@ -190,6 +190,7 @@ func (r *request) refuse(cause error) {
 		r.keep("a gap could not be noted", err)
 		return
 	}
+	bridge.CrashPoint("target.gap.noted")
 	r.t.loud.warn("replicated batch refused; noted as a gap", "stream", r.stream, "from", g.From, "to", g.To, "err", cause)
 	r.ctx.SetConnectionClose() // the rest of its body is not worth reading
 	r.t.answer(r.ctx, fasthttp.StatusUnprocessableEntity, "sluice: "+cause.Error())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
 // part is something that runs until its context ends.
@@ -40,8 +42,9 @@ func runStages(ctx context.Context, stages [][]part) error {
 	case <-ctx.Done():
 	case first = <-ended:
 	}
-	for _, stop := range stops {
+	for i, stop := range stops {
 		stop()
+		bridge.CrashPoint(fmt.Sprintf("stage.%d.stopped", i))
 	}
 	close(ended)
 	for err := range ended {
