@@ -43,6 +43,9 @@ type edge struct {
 	onGet    func()   // called before a GET of records, without the lock
 	onQuery  func()   // called before a query, without the lock
 	token    string
+
+	writing int64 // from this time on records are still being written, where looks is not 0: the list has them, queries do not
+	looks   int   // at a record that is, until it is written
 }
 
 type edgeQuery struct {
@@ -132,6 +135,11 @@ func (e *edge) handle(w http.ResponseWriter, req *http.Request) {
 		e.query(w, req, strings.TrimSuffix(strings.TrimPrefix(path, "/b/src/"), "/q"))
 	case strings.HasSuffix(path, "/batch"):
 		e.page(w, req)
+	case req.Method == http.MethodHead && req.URL.Query().Has("ts"):
+		if e.looks > 0 {
+			e.looks--
+			w.WriteHeader(http.StatusTooEarly)
+		}
 	default:
 		w.WriteHeader(404)
 	}
@@ -175,6 +183,9 @@ func (e *edge) query(w http.ResponseWriter, req *http.Request, entry string) {
 	}
 	var left []stored
 	for _, r := range rs {
+		if e.looks > 0 && r.time >= e.writing {
+			break
+		}
 		if r.time >= q.Start && uint64(r.time) < stop && (q.When == nil || r.labels["pass"] == "true") {
 			left = append(left, r)
 		}

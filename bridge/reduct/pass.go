@@ -189,6 +189,9 @@ func (x *round) entry(ctx context.Context, e *model.EntryInfo) error {
 		}
 		var found hold.Found
 		if !p.Compare.Empty() {
+			if err := x.finished(ctx, c, e, p.Compare.To); err != nil {
+				return err
+			}
 			if found, err = x.fetch(ctx, x.task, errandOf(e.Name, stream, p.Compare)); err != nil {
 				return err
 			}

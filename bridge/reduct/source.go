@@ -85,6 +85,9 @@ func (s *source) do(ctx context.Context, method, path string, body []byte) (*htt
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, fmt.Errorf("edge store: %s %s: %s: %w", method, path, why, errNotFound)
 	}
+	if resp.StatusCode == http.StatusTooEarly {
+		return nil, fmt.Errorf("edge store: %s %s: %w", method, path, errWriting)
+	}
 	return nil, fmt.Errorf("edge store: %s %s: %d %s", method, path, resp.StatusCode, why)
 }
 
