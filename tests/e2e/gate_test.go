@@ -36,35 +36,6 @@ func TestGateWithToken(t *testing.T) {
 	s.check(t, 400, nil)
 }
 
-// Rules 1, 5, 7 to 14: kill -9 five times on the way loses nothing, doubles nothing, reorders nothing.
-func TestGateKilled(t *testing.T) {
-	s := newSite(t, options{})
-	s.sluice.Up()
-	written := s.writeAll(t, 250)
-	for kill := range 5 {
-		s.subscriber.Await(t, eligible*(2*kill+1)/12, 2*time.Minute)
-		s.sluice.Kill()
-		s.sluice.Up()
-	}
-	<-written
-	s.settled(t, 3*time.Minute, eligible)
-	s.check(t, perEntry, nil)
-}
-
-// The same with the backlog already waiting, so that every kill hits a request or a burst in progress.
-func TestBacklogKilled(t *testing.T) {
-	s := newSite(t, options{})
-	s.write(t, 0, perEntry)
-	for kill := range 5 {
-		s.sluice.Start()
-		s.subscriber.Await(t, eligible*kill/8+1, 2*time.Minute)
-		s.sluice.Kill()
-	}
-	s.sluice.Up()
-	s.settled(t, 3*time.Minute, eligible)
-	s.check(t, perEntry, nil)
-}
-
 // A broker that is away for 20 s: the ledger takes what comes meanwhile, and drains by itself.
 func TestBrokerAway(t *testing.T) {
 	s := newSite(t, options{})

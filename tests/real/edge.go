@@ -31,6 +31,24 @@ func (s *Store) Call(t testing.TB, method, path, body string, want ...int) strin
 	return s.send(t, r, want...)
 }
 
+// Status sends a request without a body to the store and returns the status of its answer.
+func (s *Store) Status(t testing.TB, method, path string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/api/v1"+path, nil)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if s.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+s.Token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 func (s *Store) send(t testing.TB, r *http.Request, want ...int) string {
 	t.Helper()
 	if len(want) == 0 {
