@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 SEEDS    ?= 1000000
 SEED     ?= 100000
 
-.PHONY: all build check test race fuzz explore mutants crash e2e bench run clean
+.PHONY: all build check test race fuzz explore mutants crash crash-ledger e2e bench run clean
 all: build modules
 
 build: ## bin/sluice: one static binary
@@ -42,11 +42,16 @@ fuzz: ## every fuzz target for FUZZTIME
 mutants: ## the bridge with one rule broken after another: the tests have to notice each
 	MUTANTS=1 $(GO) test -count=1 -timeout 0 -v -run TestMutants ./tests/mutants
 
-crash: ## the ledger cut, garbled and killed, repeatedly
+crash-ledger: ## the ledger cut, garbled and killed, repeatedly
 	$(GO) test -count=3 -run 'Crash|Cut|Kill' ./bridge/ledger
+
+crash: crash-ledger build ## the bridge, its broker and its store broken a hundred times each; prints a table. Disks take root
+	E2E=$(or $(E2E),1) CRASH_KILLS=100 CRASH_CUTS=100 CRASH_RESTARTS=20 CRASH_ROUNDS=5 CRASH_SILENCES=5 CRASH_FULL=60 CRASH_HANG=30 \
+		$(GO) test -count=1 -timeout 3h -parallel 4 -v ./tests/crash
 
 e2e: build modules ## real ReductStore and Mosquitto; E2E=require fails on what is missing
 	E2E=$(or $(E2E),1) $(GO) test -count=1 -timeout 40m -v -run . ./tests/e2e ./bridge/reduct ./bridge/mqtt ./tests/guests
+	E2E=$(or $(E2E),1) $(GO) test -count=1 -timeout 20m -parallel 4 -v ./tests/crash
 
 bench: build modules ## ratios in one run; see tests/bench/RESULTS.md
 	E2E=$(or $(E2E),1) $(GO) test -run '^$$' -bench . -benchtime 1x -timeout 2h ./tests/bench
