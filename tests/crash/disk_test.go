@@ -34,6 +34,33 @@ func TestDiskFull(t *testing.T) {
 	s.recovered(t, fmt.Sprintf("full disk for %v, QoS 2", long), refused)
 }
 
+// The bridge dies at the moment at which it has given its ballast away: nobody knows yet what there is room for. It is there again when there is room.
+func TestBallastCrash(t *testing.T) {
+	t.Parallel()
+	d := newDisk(t, 96)
+	s := newSite(t, options{qos: 2, wires: true, data: filepath.Join(d.at, "data")})
+	live := s.sluice.Path()
+	s.load.pad = 4000
+	s.sluice.Use(shop.dying(t), "SLUICE_CRASH=ledger.ballast.removed:1")
+	s.sluice.Up()
+	s.load.begin(t, 0)
+	s.load.await(t, perFault)
+	d.fill()
+	s.uplink.Hold() // so that the ledger has to grow
+	s.died(t, "at ledger.ballast.removed")
+	s.uplink.Resume()
+	d.clear()
+	s.sluice.Use(live)
+	s.sluice.Up()
+	s.load.await(t, perFault)
+	r := s.finish(t)
+	figures(t, "crash point on a full disk, QoS 2", 1, r, "")
+	for _, f := range r.faults() {
+		t.Error(f)
+	}
+	s.alive(t)
+}
+
 // Rules 1, 3, 4 and 5: a disk that hangs for a while under load. The sender is held, the bridge lives and answers, and afterwards goes on by itself.
 // Where the whole file system stands still, as while a picture is taken of it, the bridge may stand still with it: then it is silent until the end of
 // that, and the sender waits.

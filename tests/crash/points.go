@@ -16,7 +16,7 @@ type point struct {
 	both    bool                    // also at QoS 1
 }
 
-// points is all of them, but ledger.ballast.removed, which needs a disk that is full.
+// points is all of them, but ledger.ballast.removed, which needs a disk that is full: TestBallastCrash.
 var points = []point{
 	{name: "intake.appended", chance: 20, both: true},
 	{name: "ledger.commit.before", chance: 60, both: true},
