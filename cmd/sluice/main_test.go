@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -108,7 +109,10 @@ func TestSecondSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Write([]byte("POST /api/v1/b/gate/acc-1/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\ncontent-length: 9\r\nx-reduct-time-1: 9,text/plain\r\n\r\n1234")); err != nil {
+	if _, err := c.Write([]byte("POST /api/v1/b/gate/acc-1/batch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer t\r\ncontent-length: 9\r\nexpect: 100-continue\r\nx-reduct-time-1: 9,text/plain\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, len("HTTP/1.1 100"))); err != nil { // the bridge has begun to read the request
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGTERM)

@@ -25,7 +25,7 @@ func TestForecast(t *testing.T) {
 	s.sluice.Up()
 	s.write(t, 0, 500)
 	s.settled(t, time.Minute, 2000)
-	s.reconciled(t)
+	s.sluice.Reconciled(t, time.Minute)
 	if err := s.broker.Stop(); err != nil {
 		t.Fatalf("stop broker: %v", err)
 	}
@@ -53,7 +53,7 @@ func TestForecast(t *testing.T) {
 	stop()
 	s.broker.Up()
 	s.settled(t, 3*time.Minute, 2001)
-	s.reconciled(t)
+	s.sluice.Reconciled(t, time.Minute)
 	s.settled(t, time.Minute, 2001)
 	gone := s.evicted(t, int(written()))
 	if len(gone) == 0 {
