@@ -2,6 +2,7 @@ package reduct
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -68,6 +69,10 @@ func (x *round) pull(ctx context.Context, e *model.EntryInfo) error {
 			}
 		}
 		if !p.Next.Empty() {
+			err := x.finished(ctx, c, e, p.Next.To)
+			if err != nil && !errors.Is(err, errWriting) { // one that takes long is the newest, and read when it is there: the mark stays before it
+				return err
+			}
 			d := draw{x: x, c: c, errand: errandOf(e.Name, stream, p.Next), pull: &p}
 			if err := d.read(ctx); err != nil {
 				return err
