@@ -221,11 +221,35 @@ func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int
 		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(found.Lacking - fetched))
 	}
 	if len(came) < len(want) {
+		if err := r.leftOut(ctx, t, e, want, came); err != nil {
+			return err
+		}
 		found.Lost += len(want) - len(came)
 		found.Lacking += len(want) - len(came)
 		return r.evicted(ctx, e.stream, want, came)
 	}
 	return nil
+}
+
+// leftOut returns an error where the store still has a record that it did not send, as when a proxy before it has asked for a page twice. Only what it has not is
+// evicted.
+func (r *Reconciler) leftOut(ctx context.Context, t *task, e errand, want, came []int64) error {
+	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry), Head: true, TTL: shortTTL})
+	if err != nil {
+		return err
+	}
+	for {
+		more, err := c.next(ctx, nil)
+		if err != nil || !more {
+			return err
+		}
+		for i := range c.page.items {
+			at := c.page.items[i].time
+			if _, wanted := slices.BinarySearch(want, at); wanted && !slices.Contains(came, at) && r.takes(&c.page.items[i]) {
+				return fmt.Errorf("edge store: it did not send the record of %s at %d, which it has", e.stream, at)
+			}
+		}
+	}
 }
 
 // page is one answer of the edge store on its way in, and where it is counted.

@@ -68,6 +68,21 @@ func (s *source) do(ctx context.Context, method, path string, body []byte) (*htt
 	if err != nil {
 		return nil, fmt.Errorf("ask the edge store: %w", err)
 	}
+	return s.send(req)
+}
+
+// once is a request that net/http does not send a second time when its connection breaks, as it does with a GET or HEAD without a body. Each page of a query is
+// handed out once: the second request would get the next one, and the records of the first would be taken for compared, or for evicted.
+func (s *source) once(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.base+path, io.NopCloser(strings.NewReader(""))) // of a type that cannot be read again
+	if err != nil {
+		return nil, fmt.Errorf("ask the edge store: %w", err)
+	}
+	return s.send(req)
+}
+
+func (s *source) send(req *http.Request) (*http.Response, error) {
+	method, path := req.Method, strings.TrimPrefix(req.URL.RequestURI(), "/api/v1")
 	if s.token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.token)
 	}
@@ -195,7 +210,7 @@ func (c *cursor) next(ctx context.Context, body func(*head, io.Reader) error) (b
 	if c.head {
 		method = http.MethodHead
 	}
-	resp, err := c.source.do(ctx, method, c.path, nil)
+	resp, err := c.source.once(ctx, method, c.path)
 	if err != nil {
 		return false, err
 	}

@@ -86,6 +86,13 @@ var mutants = []mutant{
 		test: simulation,
 	},
 	{
+		name: "6 a page that was lost is asked for again",
+		file: "bridge/reduct/source.go",
+		old:  `io.NopCloser(strings.NewReader(""))`,
+		new:  "nil",
+		test: unit("bridge/reduct", "TestPageAskedOnce"),
+	},
+	{
 		name: "7 no start hold",
 		file: "bridge/reduct/hold/hold.go",
 		old:  "	return slices.ContainsFunc(s.settled, accepted.Equal)\n",
