@@ -69,6 +69,9 @@ func TestStoreCut(t *testing.T) {
 	}
 	r := s.finish(t)
 	figures(t, "network to the store cut, QoS 2", cuts, r, "")
+	if r.late.n > 0 {
+		t.Errorf("called late: %v; want none, every connection was new", r.late)
+	}
 	for _, f := range r.faults() {
 		t.Error(f)
 	}
