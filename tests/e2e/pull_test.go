@@ -66,9 +66,8 @@ func TestPullWaits(t *testing.T) {
 	})
 	s.store.Up()
 	s.write(t, records-500, records)
-	s.settled(t, 3*time.Minute, records*4)
-	s.check(t, records, nil)
-	r.await(t, records*4)
+	r.await(t, records*4) // the recorder counts, not the subscriber: a Mosquitto that was stopped may hand on once more what that one had, and say nothing of it
+	s.sluice.Drained(t, time.Minute)
 	if code, reports := s.reconcile(t, "--whole"); code != 0 || !reports[0].OK() || reports[0].Compared < records*4 {
 		t.Errorf("sluice reconcile: exit %d, %+v", code, reports[0].Summary)
 	}

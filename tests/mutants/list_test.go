@@ -86,6 +86,20 @@ var mutants = []mutant{
 		test: simulation,
 	},
 	{
+		name: "6 a refused record is answered 200 and named nowhere",
+		file: "bridge/reduct/request.go",
+		old:  "r.setAside(append(left, wrong...))",
+		new:  "r.setAside(left)",
+		test: unit("bridge/reduct", "TestRejectedRecord"),
+	},
+	{
+		name: "6 gaps are refilled as they were noted, not by time",
+		file: "bridge/reduct/refill.go",
+		old:  "return cmp.Compare(a.From, b.From) })\n	for _, g := range open",
+		new:  "return cmp.Compare(a.ID, b.ID) })\n	for _, g := range open",
+		test: unit("bridge/reduct", "TestGapsByTime"),
+	},
+	{
 		name: "6 a page that was lost is asked for again",
 		file: "bridge/reduct/source.go",
 		old:  `io.NopCloser(strings.NewReader(""))`,
@@ -198,6 +212,13 @@ var mutants = []mutant{
 		test: append(simulation[:len(simulation):len(simulation)], "-schedules", "1000000"),
 	},
 	{
+		name: "14 a frame of a lost link goes to the next one",
+		file: "bridge/mqtt/remote.go",
+		old:  "r.route(f) // those of this",
+		new:  "_ = f // those of this",
+		test: unit("bridge/mqtt", "TestLostInTurn"),
+	},
+	{
 		name: "14 a session of long ago is trusted",
 		file: "bridge/mqtt/life.go",
 		old:  "	if number >= sure {\n",
@@ -287,5 +308,19 @@ var mutants = []mutant{
 		old:  "	l.queue[x].pushBack(k.Ref, k.mark)\n",
 		new:  "	l.queue[x].push(k.Ref, k.mark)\n",
 		test: simulation,
+	},
+	{
+		name: "a refill goes to remotes that lack nothing",
+		file: "bridge/refill.go",
+		old:  "Messages: ms, Remotes: []string{remote}}",
+		new:  "Messages: ms}",
+		test: unit("bridge", "TestRemake|TestResend"),
+	},
+	{
+		name: "a recorder acknowledges what is not on the disk",
+		file: "bridge/mqtt/recorder/file.go",
+		old:  "sync: f.Sync",
+		new:  "sync: func() error { return nil }",
+		test: unit("bridge/mqtt/recorder", "TestSync"),
 	},
 }
