@@ -105,7 +105,7 @@ func (b Batch) Has(t int64) bool {
 }
 
 // inOrder reports whether the batch is where its sender's log stands: not only labels of old records that have changed, and not only
-// records that were written late. What a log has forgotten is older than where it stands.
+// records that were written late. What a log has forgotten is older than where it stands, but for that of a killed store: see DESIGN.md, Limits.
 func (f Facts) inOrder(b Batch) bool {
 	if f.seen() && b.Last() <= f.Newest {
 		return false
