@@ -37,8 +37,8 @@ const (
 	beatEvery = 200 * time.Millisecond // while acknowledgements come
 	beatGrace = time.Second            // for a retained message to come, after SUBACK
 	deaf      = 25                     // heartbeats of which none came back: the broker does not take them
-	patience  = 5                      // connections in a row that end before the broker has answered; then only
-	seldom    = 20                     // each so manieth asks: it may be the question that ends them
+	patience  = 5                      // connections in a row that end before the broker has answered. Then what it once sent back is not trusted any more; and of one
+	seldom    = 20                     // that never did only each so manieth connection asks: it may be the question that ends them
 	holes     = 5                      // times in a row that the broker had no heartbeat at all: it does not keep them
 )
 
@@ -56,6 +56,7 @@ type life struct {
 	log           *slog.Logger
 
 	last    int64 // see above; here and in the ledger
+	kept    int64 // sure as it is in the ledger
 	missing int   // times in a row that there was no heartbeat; in the ledger, too
 	acks    int64 // at the last heartbeat
 	beats   int   // of this connection
@@ -68,7 +69,7 @@ type life struct {
 	echoed  bool       // one came back on this connection; guarded by mu
 	replied bool       // SUBACK came on it; guarded by mu
 	suback  chan byte  // gets its reason code; guarded by mu
-	kept    chan int64 // gets the number of the retained heartbeat; guarded by mu
+	found   chan int64 // gets the number of the retained heartbeat; guarded by mu
 	off     string     // why nothing is compared any more; guarded by mu
 }
 
@@ -81,6 +82,7 @@ func newLife(far, client string, notes Notes, log *slog.Logger) *life {
 	}
 	// A note that cannot be read is none: the session is trusted, as on the first day.
 	_, _ = fmt.Sscanf(notes.Noted(l.note()), "%d %d %d", &l.last, &l.sure, &l.missing)
+	l.kept = l.sure
 	return l
 }
 
@@ -88,7 +90,12 @@ func (l *life) note() string { return "heartbeat " + l.mark }
 
 // save makes last, sure and missing durable.
 func (l *life) save(ctx context.Context) error {
-	return l.notes.Note(ctx, l.note(), fmt.Sprintf("%d %d %d", l.last, l.got(), l.missing))
+	sure := l.got()
+	err := l.notes.Note(ctx, l.note(), fmt.Sprintf("%d %d %d", l.last, sure, l.missing))
+	if err == nil {
+		l.kept = sure
+	}
+	return err
 }
 
 // got returns the highest heartbeat that came back.
@@ -126,12 +133,12 @@ type line struct {
 }
 
 // begin asks for the heartbeat on a new connection and, where there is something to compare, waits for it. It returns whether the session may be trusted; an
-// error ends the connection, so that a broker that does not answer is asked again and never taken for one that did.
+// error ends the connection, so that a broker that does not answer is asked again; after a while its session is given up, never taken for one that was checked.
 func (l *life) begin(ctx context.Context, on line, present bool) (trusted bool, err error) {
 	l.turns++
-	l.beats, l.asking = 0, l.unchecked() == "" && (l.silent < patience || l.turns%seldom == 0)
+	l.beats, l.asking = 0, l.unchecked() == "" && (l.got() > 0 || l.silent < patience || l.turns%seldom == 0)
 	l.mu.Lock()
-	l.echoed, l.replied, l.suback, l.kept = false, false, make(chan byte, 1), make(chan int64, 1)
+	l.echoed, l.replied, l.suback, l.found = false, false, make(chan byte, 1), make(chan int64, 1)
 	l.mu.Unlock()
 	if l.asking {
 		if _, err := on.Write(l.question(on.spare)); err != nil {
@@ -147,7 +154,12 @@ func (l *life) begin(ctx context.Context, on line, present bool) (trusted bool, 
 	if !present || !l.asking || l.got() == 0 {
 		return true, nil
 	}
-	return l.compare(ctx, on)
+	trusted, err = l.compare(ctx, on)
+	if err != nil && ctx.Err() == nil && l.silent >= patience {
+		l.log.Warn("broker does not tell whether its session is ours: what is in flight is sent again, marked", "client", l.client, "error", err)
+		return false, nil
+	}
+	return trusted, err
 }
 
 // question is a SUBSCRIBE.
@@ -163,15 +175,14 @@ func (l *life) question(id uint16) []byte {
 // compare waits for the retained heartbeat and judges it.
 func (l *life) compare(ctx context.Context, on line) (trusted bool, err error) {
 	l.mu.Lock()
-	suback, kept := l.suback, l.kept
+	suback, found := l.suback, l.found
 	l.mu.Unlock()
 	late := time.NewTimer(on.limit)
 	defer late.Stop()
 	select {
 	case code := <-suback:
-		if code >= 0x80 {
-			l.stop("the broker refuses a subscription to " + l.topic + ": " + reasonText(code, ""))
-			return true, nil
+		if code >= 0x80 { // one that took it before
+			return false, fmt.Errorf("SUBSCRIBE to %s refused: %s", l.topic, reasonText(code, ""))
 		}
 	case <-on.down:
 		return false, errors.New("connection ended while the broker was asked for our heartbeat")
@@ -184,7 +195,7 @@ func (l *life) compare(ctx context.Context, on line) (trusted bool, err error) {
 	defer grace.Stop()
 	var number int64
 	select {
-	case number = <-kept:
+	case number = <-found:
 	case <-grace.C:
 	case <-on.down:
 		return false, errors.New("connection ended while the broker was asked for our heartbeat")
@@ -216,13 +227,18 @@ func (l *life) judge(ctx context.Context, number int64) (trusted bool, err error
 	return false, nil
 }
 
-// answered takes a SUBACK.
+// answered takes a SUBACK. A broker that refuses and never sent a heartbeat back will not.
 func (l *life) answered(codes []byte) {
+	if len(codes) != 1 {
+		return
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(codes) == 1 {
-		l.replied = true
-		put(l.suback, codes[0])
+	l.replied = codes[0] < 0x80
+	never := !l.replied && l.sure == 0
+	put(l.suback, codes[0])
+	l.mu.Unlock()
+	if never {
+		l.stop("the broker refuses a subscription to " + l.topic + ": " + reasonText(codes[0], ""))
 	}
 }
 
@@ -236,7 +252,7 @@ func (l *life) heard(topic string, payload []byte, retained bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if retained {
-		put(l.kept, number)
+		put(l.found, number)
 		return
 	}
 	l.echoed = true
@@ -253,7 +269,13 @@ func put[T any](c chan T, v T) {
 
 // beat writes a heartbeat where it says something new: acks is how many acknowledgements were read so far.
 func (l *life) beat(ctx context.Context, w io.Writer, acks int64) {
-	if !l.asking || acks == l.acks || l.unchecked() != "" {
+	if !l.asking || l.unchecked() != "" {
+		return
+	}
+	if acks == l.acks {
+		if l.got() > l.kept {
+			_ = l.save(ctx) // that the last one came back; if not now, then at the next tick
+		}
 		return
 	}
 	l.mu.Lock()

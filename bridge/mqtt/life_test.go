@@ -38,10 +38,23 @@ func quietLife(notes Notes) *life {
 	return newLife("broker:1883 press-7 qos2 epoch", "press-7", notes, slog.New(slog.DiscardHandler))
 }
 
+// asked is a broker's side: it answers each question.
+type asked struct {
+	bytes.Buffer
+	answer func()
+}
+
+func (a *asked) Write(p []byte) (int, error) {
+	if p[0]>>4 == 8 { // SUBSCRIBE
+		a.answer()
+	}
+	return a.Buffer.Write(p)
+}
+
 // lineTo is a connection whose broker answers with what it has retained; broken: it ends instead.
-func lineTo(l *life, code byte, retained string, broken bool) (line, *bytes.Buffer) {
-	sent, down := new(bytes.Buffer), make(chan struct{})
-	go func() {
+func lineTo(l *life, code byte, retained string, broken bool) (line, *asked) {
+	down := make(chan struct{})
+	a := &asked{answer: func() {
 		if broken {
 			close(down)
 			return
@@ -50,8 +63,8 @@ func lineTo(l *life, code byte, retained string, broken bool) (line, *bytes.Buff
 		if retained != "" {
 			l.heard(l.topic, []byte(retained), true)
 		}
-	}()
-	return line{sent, down, 65535, time.Second}, sent
+	}}
+	return line{a, down, 65535, time.Second}, a
 }
 
 // Rule 14: the ledger knows heartbeats up to 5, of which 4 came back. Whether the process lives on or is a new one makes no difference.
@@ -72,7 +85,7 @@ func TestLife(t *testing.T) {
 		{name: "none", present: true, sure: 4},
 		{name: "a session that was just made", retained: "3", trusted: true},
 		{name: "no answer", present: true, broken: true, err: true, sure: 4},
-		{name: "the broker refuses to tell", present: true, code: 0x87, trusted: true, sure: 4},
+		{name: "the broker refuses to tell", present: true, code: 0x87, err: true, sure: 4},
 	} {
 		for _, anew := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, new process %v", tt.name, anew), func(t *testing.T) {
@@ -150,7 +163,14 @@ func TestHeartbeat(t *testing.T) {
 	if got := beat(4); !strings.HasSuffix(got, " 3") { // a note that failed may be durable all the same
 		t.Errorf("next heartbeat %q, want 3", got)
 	}
+	l.heard(l.topic, []byte(l.mark+" 3"), false)
+	if got := beat(4); got != "" {
+		t.Errorf("nothing was acknowledged since, the heartbeat is %q", got)
+	}
 	again := quietLife(notes)
+	if again.got() != 3 {
+		t.Errorf("the next process is sure of %d, want 3, which came back", again.got())
+	}
 	if again.last != 3 {
 		t.Errorf("the next process goes on from %d, want 3", again.last)
 	}
@@ -169,6 +189,12 @@ func TestLifeGivesUp(t *testing.T) {
 			for acks := range int64(deaf + 2) {
 				l.beat(ctx, sent, acks+1)
 			}
+			return l
+		}},
+		{"it refuses", "refuses a subscription", func(ctx context.Context, l *life) *life {
+			on, _ := lineTo(l, 0x87, "", false)
+			_, _ = l.begin(ctx, on, true)
+			synctest.Wait()
 			return l
 		}},
 		{"none is kept", "does not keep", func(ctx context.Context, l *life) *life {
@@ -196,6 +222,55 @@ func TestLifeGivesUp(t *testing.T) {
 			})
 		})
 	}
+	checkAskedSeldom(t)
+}
+
+// A broker that sent a heartbeat back and does not answer any more is asked again and again, and then not trusted: it may have an old session. It is never taken for
+// one that was checked.
+func TestLifeUnanswered(t *testing.T) {
+	for _, code := range []byte{0, 0x83} { // no answer, and a refusal
+		synctest.Test(t, func(t *testing.T) {
+			l := quietLife(newMemory())
+			l.last, l.sure = 5, 4
+			for n := range 2 * patience {
+				on, sent := lineTo(l, code, "", code == 0)
+				trusted, err := l.begin(t.Context(), on, true)
+				synctest.Wait()
+				if want := n < patience; trusted || sent.Len() == 0 || (err != nil) != want {
+					t.Errorf("connection %d: trusted %v, %v, asked with %d B; want false, an error %v, a question", n+1, trusted, err, sent.Len(), want)
+				}
+				l.ended()
+			}
+			if why := l.unchecked(); why != "" {
+				t.Errorf("unchecked because %q, want to go on", why)
+			}
+		})
+	}
+}
+
+// What is missing now and then is not missing always.
+func TestLifeMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := quietLife(newMemory())
+		for n := range 3 * holes {
+			l.last, l.sure = 5, 4
+			kept := ""
+			if n%holes == holes-1 {
+				kept = l.mark + " 4"
+			}
+			on, _ := lineTo(l, 0, kept, false)
+			if trusted, err := l.begin(t.Context(), on, true); err != nil || trusted != (kept != "") {
+				t.Errorf("connection %d: trusted %v, %v", n+1, trusted, err)
+			}
+		}
+		if why := l.unchecked(); why != "" {
+			t.Errorf("unchecked because %q, want to go on", why)
+		}
+	})
+}
+
+func checkAskedSeldom(t *testing.T) {
+	t.Helper()
 	l := quietLife(newMemory())
 	asked := 0
 	for range 100 {

@@ -70,7 +70,10 @@ func (x *round) pull(ctx context.Context, e *model.EntryInfo) error {
 		}
 		if !p.Next.Empty() {
 			err := x.finished(ctx, c, e, p.Next.To)
-			if err != nil && !errors.Is(err, errWriting) { // one that takes long is the newest, and read when it is there: the mark stays before it
+			switch {
+			case errors.Is(err, errWriting):
+				p.Next.To-- // one that takes long is the newest, and read when it is there: the mark stays before it
+			case err != nil:
 				return err
 			}
 			d := draw{x: x, c: c, errand: errandOf(e.Name, stream, p.Next), pull: &p}
@@ -104,7 +107,7 @@ type draw struct {
 
 // read reads to the end of the errand, or until the stream's turn is over.
 func (d *draw) read(ctx context.Context) error {
-	q := d.heads(d.x.task, 0)
+	q := d.heads(d.x.task, longTTL) // it waits between pages, for its pace and for a full ledger
 	q.Head = false
 	c, err := d.x.source.open(ctx, d.x.task.srcBucket, d.entry, q)
 	if err != nil {

@@ -127,7 +127,11 @@ func (j *Job) missing(x *tail, left map[string]int64) string {
 	switch {
 	case s.Pending == 0:
 		return "its sender has nothing left to send"
-	case j.moved(x), s.Pending == math.MaxInt64:
+	case j.moved(x):
+		return ""
+	case s.Pending == math.MaxInt64 && x.newest == math.MinInt64 && j.sends(s.Sender):
+		return "nothing of its stream ever came, though others are read"
+	case s.Pending == math.MaxInt64: // whatever is behind what it has read is still to be read
 		return ""
 	case x.newest == math.MinInt64:
 		return fmt.Sprintf("nothing of its stream ever came, though its sender has %d records left to send", s.Pending)

@@ -162,7 +162,7 @@ func TestStatusOfReconcile(t *testing.T) {
 	}
 	text, noted := strings.Join(strings.Fields(out.String()), " "), at.Local().Format(time.DateTime)
 	for _, want := range []string{
-		": 1000 compared in 500ms, 3 missing, edge store does not answer",
+		": 1000 compared in 500ms, 3 missing, failed",
 		"0s 0 5 2 (0x97 quota exceeded) 3 (2 sent-before) (1 session-lost) 0 -",
 		"b/e 2026-01-31T00:00:00Z 2026-01-31T00:00:00Z " + noted + " cut off", "and 1 gaps more",
 		"RECORDS ARE ABOUT TO BE LOST: edge: five wait (as of " + at.Local().Format(time.TimeOnly) + ")",

@@ -127,7 +127,7 @@ func printInputs(w io.Writer, all []admin.Input) {
 	for _, in := range all {
 		gaps += in.GapsOpen
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", in.Name, in.Kind, cmp.Or(in.Listen, "-"), in.ReconcileMissing, in.ReconcileLate, in.GapsOpen,
-			lookText(in.LastPass), cmp.Or(in.LastError, "-"))
+			lookText(in.LastPass), cmp.Or(firstLine(in.LastError), lookError(in.LastPass), "-"))
 	}
 	if gaps == 0 {
 		return
@@ -186,9 +186,26 @@ func lookText(l *admin.Look) string {
 	}
 	s := fmt.Sprintf("%s: %d compared in %v, %d missing", l.Began.Local().Format(time.TimeOnly), l.Compared, seconds(l.Seconds), l.Missing)
 	if l.Error != "" {
-		s += ", " + l.Error
+		s += ", failed"
 	}
 	return s
+}
+
+// lookError is why a pass failed, "" where it did not.
+func lookError(l *admin.Look) string {
+	if l == nil {
+		return ""
+	}
+	return firstLine(l.Error)
+}
+
+// firstLine keeps the errors of many streams from breaking a table.
+func firstLine(s string) string {
+	first, rest, more := strings.Cut(s, "\n")
+	if more {
+		first += fmt.Sprintf(" (and %d more)", 1+strings.Count(rest, "\n"))
+	}
+	return first
 }
 
 func readiness(s admin.Status) string {
