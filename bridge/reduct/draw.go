@@ -69,13 +69,15 @@ func (x *round) pull(ctx context.Context, e *model.EntryInfo) error {
 			}
 		}
 		if !p.Next.Empty() {
-			err := x.finished(ctx, c, e, p.Next.To)
+			err := x.source.look(ctx, x.task.srcBucket, e.Name, p.Next.To)
 			switch {
 			case errors.Is(err, errWriting):
-				p.Next.To-- // one that takes long is the newest, and read when it is there: the mark stays before it
+				p.Next.To-- // it is read when it is there, by a later pass: the mark stays before it
 			case err != nil:
 				return err
 			}
+		}
+		if !p.Next.Empty() {
 			d := draw{x: x, c: c, errand: errandOf(e.Name, stream, p.Next), pull: &p}
 			if err := d.read(ctx); err != nil {
 				return err

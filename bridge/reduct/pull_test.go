@@ -137,6 +137,28 @@ func TestPullWhen(t *testing.T) {
 	wantTimes(t, r.intake, "src/e", []int64{1, 8})
 }
 
+// A record that takes longer than a pass to write stays before the mark, pass after pass, also where a condition leaves records out: it is read when it is written.
+func TestPullHalfWritten(t *testing.T) {
+	for _, when := range []any{nil, `{"&pass": {"$eq": true}}`} {
+		t.Run(fmt.Sprint(when), func(t *testing.T) {
+			r := newPuller(t, func(c *Pull) { c.When, c.Overlap = when, 0 })
+			yes := map[string]string{"pass": "true"}
+			r.edge.write("e", stored{1, "", yes, "a"}, stored{3, "", yes, "b"}, stored{9, "", yes, "c"})
+			r.edge.writing, r.edge.looks = 9, 1<<30
+			for range 3 {
+				r.pass(t)
+				if got := r.course("src/e").read.Latest; got >= 9 {
+					t.Fatalf("read to %d, and 9 is still being written", got)
+				}
+			}
+			wantTimes(t, r.intake, "src/e", []int64{1, 3})
+			r.edge.looks = 0
+			r.pass(t)
+			wantTimes(t, r.intake, "src/e", []int64{1, 3, 9})
+		})
+	}
+}
+
 // A full ledger, a store that fails, a bucket that is gone: the next pass goes on where this one stopped.
 func TestPullWaits(t *testing.T) {
 	r := newPuller(t, nil)

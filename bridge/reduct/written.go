@@ -22,21 +22,27 @@ const (
 	writeLook = 20 * time.Millisecond
 )
 
-// written waits a moment until the record at a time has been written; errWriting where it has not. A query passes over what is still being written, for
-// good: where that ends while the answer is read, the answer goes on behind it, and a comparison up to there would take newer records before older ones.
-// An entry's writer ends its records in the order of their times, so that the newest tells for all.
-func (s *source) written(ctx context.Context, bucket, entry string, at int64) error {
+// look asks whether the record at a time has been written; errWriting where it has not. A query passes over what is still being written, for good: where that
+// ends while the answer is read, the answer goes on behind it. An entry's writer ends its records in the order of their times, so that the newest tells for all.
+func (s *source) look(ctx context.Context, bucket, entry string, at int64) error {
 	path := "/b/" + url.PathEscape(bucket) + "/" + escapeEntry(entry) + "?ts=" + strconv.FormatInt(at, 10)
+	resp, err := s.do(ctx, http.MethodHead, path, nil)
+	if errors.Is(err, errNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// written looks for a moment: a comparison up to what is still being written would take newer records before older ones.
+func (s *source) written(ctx context.Context, bucket, entry string, at int64) error {
 	look := time.NewTicker(writeLook)
 	defer look.Stop()
 	for began := time.Now(); ; {
-		resp, err := s.do(ctx, http.MethodHead, path, nil)
-		switch {
-		case err == nil:
-			return resp.Body.Close()
-		case errors.Is(err, errNotFound):
-			return nil
-		case !errors.Is(err, errWriting) || time.Since(began) > writeTime:
+		err := s.look(ctx, bucket, entry, at)
+		if !errors.Is(err, errWriting) || time.Since(began) > writeTime {
 			return err
 		}
 		select {
