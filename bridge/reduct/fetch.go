@@ -158,8 +158,8 @@ func (r *Reconciler) unseen(ctx context.Context, stream string, items []item) (t
 	return times, unseen, nil
 }
 
-// others reports whether anything is missing that is not of a batch, which somebody is about to deliver. The caller holds the stream's lock.
-func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch) (bool, error) {
+// some reports whether see says so of a page of an errand's heads. It asks for no more pages than that takes.
+func (r *Reconciler) some(ctx context.Context, t *task, e errand, see func([]item) (bool, error)) (bool, error) {
 	c, err := r.source.open(ctx, t.srcBucket, e.entry, e.heads(t, shortTTL))
 	if err != nil {
 		return false, err
@@ -169,16 +169,26 @@ func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch
 		if err != nil || !more {
 			return false, err
 		}
-		_, unseen, err := r.unseen(ctx, e.stream, c.page.items)
+		if yes, err := see(c.page.items); yes || err != nil {
+			return yes, err
+		}
+	}
+}
+
+// others reports whether anything is missing that is not of a batch, which somebody is about to deliver. The caller holds the stream's lock.
+func (r *Reconciler) others(ctx context.Context, t *task, e errand, b hold.Batch) (bool, error) {
+	return r.some(ctx, t, e, func(items []item) (bool, error) {
+		_, unseen, err := r.unseen(ctx, e.stream, items)
 		if err != nil {
 			return false, err
 		}
-		for i := range c.page.items {
-			if it := &c.page.items[i]; unseen[i] && r.takes(it) && !b.Has(it.time) {
+		for i := range items {
+			if it := &items[i]; unseen[i] && r.takes(it) && !b.Has(it.time) {
 				return true, nil
 			}
 		}
-	}
+		return false, nil
+	})
 }
 
 // beyond looks at what the source has of an entry behind a time: one page of it.
@@ -220,36 +230,33 @@ func (r *Reconciler) fetchRun(ctx context.Context, t *task, e errand, want []int
 	if r.mind.Metrics != nil && !e.fresh {
 		r.mind.Metrics.ReconcileMissing.At(r.mind.Name).Add(int64(found.Lacking - fetched))
 	}
-	if len(came) < len(want) {
-		if err := r.leftOut(ctx, t, e, want, came); err != nil {
-			return err
-		}
-		found.Lost += len(want) - len(came)
-		found.Lacking += len(want) - len(came)
-		return r.evicted(ctx, e.stream, want, came)
+	if len(came) == len(want) {
+		return nil
 	}
-	return nil
-}
-
-// leftOut returns an error where the store still has a record that it did not send, as when a proxy before it has asked for a page twice. Only what it has not is
-// evicted.
-func (r *Reconciler) leftOut(ctx context.Context, t *task, e errand, want, came []int64) error {
-	c, err := r.source.open(ctx, t.srcBucket, e.entry, query{Start: want[0], Stop: after(want[len(want)-1]), When: t.filter(e.entry), Head: true, TTL: shortTTL})
-	if err != nil {
+	gone := slices.DeleteFunc(slices.Clone(want), func(t int64) bool {
+		_, ok := slices.BinarySearch(came, t)
+		return ok
+	})
+	if err := r.leftOut(ctx, t, e, gone); err != nil {
 		return err
 	}
-	for {
-		more, err := c.next(ctx, nil)
-		if err != nil || !more {
-			return err
-		}
-		for i := range c.page.items {
-			at := c.page.items[i].time
-			if _, wanted := slices.BinarySearch(want, at); wanted && !slices.Contains(came, at) && r.takes(&c.page.items[i]) {
-				return fmt.Errorf("edge store: it did not send the record of %s at %d, which it has", e.stream, at)
+	found.Lost += len(gone)
+	found.Lacking += len(gone)
+	return r.evicted(ctx, e.stream, gone)
+}
+
+// leftOut returns an error where the store still has one of the records that it did not send, as when a proxy before it has asked for a page twice. Only what
+// it has not is evicted.
+func (r *Reconciler) leftOut(ctx context.Context, t *task, e errand, gone []int64) error {
+	_, err := r.some(ctx, t, errandOf(e.entry, e.stream, hold.Range{From: gone[0], To: gone[len(gone)-1]}), func(items []item) (bool, error) {
+		for i := range items {
+			if _, lacks := slices.BinarySearch(gone, items[i].time); lacks && r.takes(&items[i]) {
+				return true, fmt.Errorf("edge store: it did not send the record of %s at %d, which it has", e.stream, items[i].time)
 			}
 		}
-	}
+		return false, nil
+	})
+	return err
 }
 
 // page is one answer of the edge store on its way in, and where it is counted.

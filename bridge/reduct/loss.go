@@ -33,12 +33,8 @@ func (r *Reconciler) lose(ctx context.Context, l bridge.Loss, closes ...int64) e
 	return nil
 }
 
-// evicted lists what was in the edge store a moment ago and is not any more: the records of want that did not come.
-func (r *Reconciler) evicted(ctx context.Context, stream string, want, came []int64) error {
-	gone := slices.DeleteFunc(slices.Clone(want), func(t int64) bool {
-		_, ok := slices.BinarySearch(came, t)
-		return ok
-	})
+// evicted lists what was in the edge store a moment ago and is not any more: records that were asked for and did not come, in ascending order.
+func (r *Reconciler) evicted(ctx context.Context, stream string, gone []int64) error {
 	l := bridge.Loss{Stream: stream, From: gone[0], To: gone[len(gone)-1], Records: int64(len(gone)), Reason: evictedReason}
 	if c := r.course(stream); len(c.gone) < maxGone {
 		c.gone = append(c.gone, hold.Range{From: l.From, To: l.To})
