@@ -38,7 +38,7 @@ func (o *Outbox) overtake(ps []bridge.Overtaking) {
 }
 
 // stillPassed forgets those behind which nothing waits any more, and returns the others by lane. Rows only get newer, so what is forgotten would
-// never count again; the list is not longer than there are lanes with a message that waits.
+// never count again. As long as the oldest row waits the list has every lane in which something live went first, whatever it left behind.
 func (o *Outbox) stillPassed() (ps []bridge.Overtaking) {
 	if len(o.passed) == 0 {
 		return nil

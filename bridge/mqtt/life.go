@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -177,32 +178,36 @@ func (l *life) compare(ctx context.Context, on line) (trusted bool, err error) {
 	l.mu.Lock()
 	suback, found := l.suback, l.found
 	l.mu.Unlock()
-	late := time.NewTimer(on.limit)
-	defer late.Stop()
-	select {
-	case code := <-suback:
-		if code >= 0x80 { // one that took it before
-			return false, fmt.Errorf("SUBSCRIBE to %s refused: %s", l.topic, reasonText(code, ""))
-		}
-	case <-on.down:
-		return false, errors.New("connection ended while the broker was asked for our heartbeat")
-	case <-late.C:
+	code, came, err := await(ctx, on.down, suback, on.limit)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("wait for SUBACK: %w", err)
+	case !came:
 		return false, fmt.Errorf("no SUBACK in %v", on.limit)
-	case <-ctx.Done():
-		return false, ctx.Err()
+	case code >= 0x80: // from a broker that took it before
+		return false, fmt.Errorf("SUBSCRIBE to %s refused: %s", l.topic, reasonText(code, ""))
 	}
-	grace := time.NewTimer(beatGrace)
-	defer grace.Stop()
-	var number int64
-	select {
-	case number = <-found:
-	case <-grace.C:
-	case <-on.down:
-		return false, errors.New("connection ended while the broker was asked for our heartbeat")
-	case <-ctx.Done():
-		return false, ctx.Err()
+	number, _, err := await(ctx, on.down, found, beatGrace)
+	if err != nil {
+		return false, fmt.Errorf("wait for %s: %w", l.topic, err)
 	}
 	return l.judge(ctx, number)
+}
+
+// await waits for a value, no longer than limit; came is false then. An error says that none will come.
+func await[T any](ctx context.Context, down <-chan struct{}, c <-chan T, limit time.Duration) (v T, came bool, err error) {
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case v = <-c:
+		return v, true, nil
+	case <-late.C:
+	case <-down:
+		err = errors.New("the connection has ended")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return v, false, err
 }
 
 // judge decides by the number of the retained heartbeat, 0 for none.
@@ -295,13 +300,8 @@ func (l *life) beat(ctx context.Context, w io.Writer, acks int64) {
 
 // packet is a PUBLISH, QoS 0, retained, without properties.
 func (l *life) packet(payload string) []byte {
-	n := 2 + len(l.topic) + 1 + len(payload)
-	p := []byte{0x31}
-	for ; n >= 0x80; n >>= 7 {
-		p = append(p, byte(n)|0x80)
-	}
-	p = appendString(append(p, byte(n)), l.topic)
-	return append(append(p, 0), payload...)
+	p := binary.AppendUvarint([]byte{0x31}, uint64(2+len(l.topic)+1+len(payload)))
+	return append(append(appendString(p, l.topic), 0), payload...)
 }
 
 // forget takes the heartbeat from a broker that will not be used any more.
