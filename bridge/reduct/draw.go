@@ -33,9 +33,6 @@ func (r *Reconciler) lookBack(now time.Time) bool {
 	return true
 }
 
-// Behind reports whether the pass that ended last left something to be read, because the turn of a stream was over.
-func (r *Reconciler) Behind() bool { return r.behind.Load() }
-
 // pull reads one stream on from its mark.
 func (x *round) pull(ctx context.Context, e *model.EntryInfo) error {
 	stream := x.task.stream(e.Name)

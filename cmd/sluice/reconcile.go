@@ -61,15 +61,7 @@ func runReconcile(ctx context.Context, e *environment, args []string) error {
 		return usageError{err.Error()}
 	}
 	q.Whole = q.Whole || *from != "" || *to != ""
-	listen := ""
-	if *url == "" {
-		c, err := loadConfig(*file)
-		if err != nil {
-			return err
-		}
-		listen = c.Admin.Listen
-	}
-	base, err := bridgeAt(*url, listen)
+	base, err := bridgeOf(*file, *url)
 	if err != nil {
 		return err
 	}

@@ -28,15 +28,7 @@ func runStatus(ctx context.Context, e *environment, args []string) error {
 	if err := parse(fs, args); err != nil {
 		return err
 	}
-	listen := ""
-	if *url == "" {
-		c, err := loadConfig(*file)
-		if err != nil {
-			return err
-		}
-		listen = c.Admin.Listen
-	}
-	base, err := bridgeAt(*url, listen)
+	base, err := bridgeOf(*file, *url)
 	if err != nil {
 		return err
 	}
@@ -48,6 +40,18 @@ func runStatus(ctx context.Context, e *environment, args []string) error {
 		return e.printJSON(s)
 	}
 	return printStatus(e.out, s)
+}
+
+// bridgeOf returns where the bridge that runs with the configuration in file answers; url, if there is one, says so instead.
+func bridgeOf(file, url string) (string, error) {
+	if url != "" {
+		return bridgeAt(url, "")
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		return "", err
+	}
+	return bridgeAt("", c.Admin.Listen)
 }
 
 // bridgeAt is the base URL of a running bridge: the one that was given, else where [admin] listen says.

@@ -360,7 +360,7 @@ const recoverAgain = 10 * time.Second
 // whole. Where an input has none, the ledger stays marked as an old copy: it is one.
 func (g *gate) recover(ctx context.Context) error {
 	for _, in := range g.inputs {
-		for in.reconciler == nil || !whole(ctx, in.reconciler) || in.reconciler.Behind() {
+		for in.reconciler == nil || !whole(ctx, in.reconciler) {
 			select {
 			case <-ctx.Done():
 				return nil
