@@ -21,57 +21,49 @@ type Sample struct {
 	Payload     []byte
 }
 
-// Call sends a request to the store and fails the test unless the status is one of want (200 if none is named). It returns the body.
-func (s *Store) Call(t testing.TB, method, path, body string, want ...int) string {
+// ask sends a request to the store; the caller closes the answer's body.
+func (s *Store) ask(t testing.TB, method, path, body string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return s.send(t, r, want...)
+	if s.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+s.Token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return resp
 }
 
 // Status sends a request without a body to the store and returns the status of its answer.
 func (s *Store) Status(t testing.TB, method, path string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/api/v1"+path, nil)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
-	}
-	if s.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+s.Token)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, path, err)
-	}
+	resp := s.ask(t, method, path, "")
 	resp.Body.Close()
 	return resp.StatusCode
 }
 
-func (s *Store) send(t testing.TB, r *http.Request, want ...int) string {
+// Call sends a request to the store and fails the test unless the status is one of want (200 if none is named). It returns the body.
+func (s *Store) Call(t testing.TB, method, path, body string, want ...int) string {
 	t.Helper()
 	if len(want) == 0 {
 		want = []int{http.StatusOK}
 	}
-	if s.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+s.Token)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
-	}
+	resp := s.ask(t, method, path, body)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatalf("%s %s: read answer: %v", r.Method, r.URL.Path, err)
+		t.Fatalf("%s %s: read answer: %v", method, path, err)
 	}
 	for _, code := range want {
 		if resp.StatusCode == code {
 			return string(text)
 		}
 	}
-	t.Fatalf("%s %s: %s %s, want %v", r.Method, r.URL.Path, resp.Status, resp.Header.Get("X-Reduct-Error"), want)
+	t.Fatalf("%s %s: %s %s, want %v", method, path, resp.Status, resp.Header.Get("X-Reduct-Error"), want)
 	return ""
 }
 
