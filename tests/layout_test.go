@@ -43,6 +43,8 @@ func TestLayoutNotices(t *testing.T) {
 		{"third party in the leaf", "runtime/abi/a.go", "package abi\nimport _ \"github.com/tetratelabs/wazero\"\n", "imports github.com/tetratelabs/wazero"},
 		{"host", "runtime/host/a.go", "package host\nimport (\n_ \"" + module + "bridge\"\n_ \"" + module + "runtime/abi\"\n)\n", ""},
 		{"host and a remote", "runtime/host/a.go", "package host\nimport _ \"" + module + "bridge/mqtt\"\n", "imports bridge/mqtt"},
+		{"golden", "runtime/golden/a.go", "package golden\nimport (\n_ \"" + module + "runtime/host\"\n_ \"" + module + "bridge/config\"\n)\n", ""},
+		{"golden and a sibling", "runtime/golden/a.go", "package golden\nimport _ \"" + module + "bridge/reduct\"\n", "imports bridge/reduct"},
 		{"guest", "wasm-modules/x/a.go", "package main\nimport _ \"" + module + "bridge\"\n", "imports bridge"},
 		{"command", "cmd/sluice/a.go", "package main\nimport _ \"" + module + "bridge/mqtt\"\n", ""},
 		{"Go at the top", "a.go", "package sluice\n", "a.go: Go file at the top"},
@@ -243,6 +245,8 @@ func allowed(dir string) (own []string, others bool) {
 		return nil, false
 	case top[0] == "bridge":
 		return []string{"bridge", "bridge/" + top[1] + "/"}, true
+	case dir == "runtime/golden": // runs the host, and reads its files as the configuration is read
+		return []string{"bridge", "bridge/config", "runtime/abi", "runtime/host"}, true
 	case strings.HasPrefix(dir, "runtime/host"):
 		return []string{"bridge", "runtime/abi", "runtime/host/"}, true
 	case top[0] == "wasm-modules":

@@ -120,6 +120,15 @@ config = { label = "${NAME}", deep = [{ a = "${NESTED}" }, 1, 2.5, true] }
 	}
 }
 
+func TestVerbatim(t *testing.T) {
+	o, got := options(), site{}
+	o.Verbatim = true
+	const want = "a ${NONE} $${ ${"
+	if err := Decode("c.toml", `data_dir = "`+want+`"`, &got, o); err != nil || got.DataDir != want {
+		t.Errorf("%q, %v, want %q", got.DataDir, err, want)
+	}
+}
+
 func TestProblems(t *testing.T) {
 	tests := []struct {
 		name, text string

@@ -10,8 +10,8 @@ import (
 // The toml library tells positions only in its own errors, so the lines of keys are found here. The text was parsed without an error
 // before: the scanner need not judge it, only walk it. FuzzConfig holds its keys against the library's.
 
-// findLines returns the line of every key and table, under its path as in joinPath.
-func findLines(text string) map[string]int {
+// Lines returns the line of every key and table of a valid document, under its path as in Problem.Key.
+func Lines(text string) map[string]int {
 	s := newScanner(text)
 	s.document()
 	return s.found
@@ -254,6 +254,6 @@ func LineOf(path, key string) int {
 	if err != nil {
 		return 0
 	}
-	d := decoder{lines: findLines(strings.TrimPrefix(text, "\ufeff"))}
+	d := decoder{lines: Lines(strings.TrimPrefix(text, "\ufeff"))}
 	return d.line(key)
 }

@@ -51,7 +51,7 @@ o.p = true
 	if _, err := toml.Decode(text, new(map[string]any)); err != nil {
 		t.Fatal(err)
 	}
-	got := findLines(text)
+	got := Lines(text)
 	for _, k := range slices.Sorted(maps.Keys(want)) {
 		if got[k] != want[k] {
 			t.Errorf("%s: line %d, want %d", k, got[k], want[k])

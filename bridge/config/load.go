@@ -23,6 +23,8 @@ type Options struct {
 	Later []string
 	// Getenv looks up ${VAR}; nil: os.LookupEnv.
 	Getenv func(string) (string, bool)
+	// Verbatim leaves ${ in texts as it is: for files that hold data.
+	Verbatim bool
 }
 
 // Problem is one thing that is wrong with a file.
@@ -78,7 +80,7 @@ func Decode(file, text string, dst any, o Options) error {
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv
 	}
-	d := &decoder{file: file, lines: findLines(text), options: o, defaults: make(map[reflect.Type]reflect.Value)}
+	d := &decoder{file: file, lines: Lines(text), options: o, defaults: make(map[reflect.Type]reflect.Value)}
 	for _, f := range o.Defaults {
 		v := reflect.ValueOf(f)
 		d.defaults[v.Type().Out(0)] = v

@@ -11,6 +11,9 @@ var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // expand replaces ${VAR} and ${VAR:-default} in a string value, once: what a variable holds is not looked into. As in a shell, the default
 // also stands in for an empty variable. $${ is a literal ${.
 func (d *decoder) expand(text string, a at) string {
+	if d.options.Verbatim {
+		return text
+	}
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(text, "${")

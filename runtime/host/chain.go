@@ -16,6 +16,7 @@ type Chain struct {
 	pipeline string
 	links    []link
 	states   bridge.States
+	watch    Watch // nil: nobody looks
 
 	mu   sync.Mutex
 	runs []*run // guarded by mu: buffers of batches that have ended

@@ -36,6 +36,7 @@ type instance struct {
 	in, process, flush, save, load api.Function
 
 	owner owner
+	watch Watch // of the chain that it works for; nil: nobody looks
 
 	buffer, size uint32 // the guest's input buffer
 	stack        [2]uint64
@@ -237,7 +238,7 @@ func (u *unfit) Error() string { return u.err.Error() }
 
 // answered calls a function that returns an answer.
 func (in *instance) answered(name string, f api.Function, args ...uint64) (abi.Returned, error) {
-	v, err := in.call(name, f, in.m.units, args...)
+	v, err := in.watched(name, f, args...)
 	if err != nil {
 		return abi.Returned{}, err
 	}
@@ -287,6 +288,9 @@ func (in *instance) state() ([]byte, error) {
 
 // say logs a line of the guest.
 func (in *instance) say(level int32, text []byte) {
+	if in.watch != nil && !in.muted {
+		in.watch.Said(level, text)
+	}
 	if in.muted || in.m.rt.log == nil {
 		return
 	}

@@ -94,6 +94,7 @@ func (s *stage) work(ctx context.Context) error {
 // attempt processes the items from one on. Where the guest fails it returns which item that was, or their number if it was none of them.
 func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 	n := len(s.items)
+	s.in.watch = s.chain.watch
 	if err := s.load(); err != nil {
 		return n, err
 	}
