@@ -104,18 +104,21 @@ func syntax(file string, err error) Problem {
 	return Problem{File: file, Line: pe.Position.Line, Key: pe.LastKey, Text: pe.Message}
 }
 
-func readFile(path string) (string, error) {
+func readFile(path string) (string, error) { return ReadFile(path, maxFile) }
+
+// ReadFile reads a text file of at most that many bytes.
+func ReadFile(path string, most int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) > maxFile {
-		return "", fmt.Errorf("read %s: more than %d bytes", path, maxFile)
+	if int64(len(b)) > most {
+		return "", fmt.Errorf("read %s: more than %d bytes", path, most)
 	}
 	return string(b), nil
 }

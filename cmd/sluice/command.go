@@ -19,7 +19,7 @@ const (
 	exitOK          = 0
 	exitRuntime     = 1
 	exitUsage       = 2
-	exitDifferences = 3 // reconcile or verify found some
+	exitDifferences = 3 // reconcile, verify or module test found some
 	exitConfig      = 78
 )
 
@@ -40,6 +40,7 @@ func commands() []command {
 		{"reconcile", "", "have a running bridge compare with its edge stores, now, and fetch what is missing", runReconcile},
 		{"verify", "", "compare what the edge store has, the ledger recorded and the far end got", runVerify},
 		{"record mqtt", "", "write down what arrives at an MQTT broker, for verify", runRecord},
+		{"module test", "", "run a module over files of records and compare", runModuleTest},
 		{"config example", "", "print a configuration with every key explained", runConfigExample},
 		{"config schema", "", "print the configuration's JSON schema", runConfigSchema},
 		{"config print", "", "print the configuration in effect, without its secrets", runConfigPrint},

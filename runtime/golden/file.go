@@ -3,8 +3,6 @@ package golden
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +13,8 @@ import (
 
 // Limits of one file of records.
 const (
-	maxText     = 16 << 20 // bytes of the file, and of each that it names
-	maxRecords  = 10_000
+	MaxFile     = 16 << 20 // bytes of the file, and of each that it names
+	MaxRecords  = 10_000
 	maxPayloads = 64 << 20 // bytes of all payloads together
 )
 
@@ -80,27 +78,11 @@ type Output struct {
 
 // Load reads a file of records, with the payloads that it names. Errors are config.Problems, FILE:LINE.
 func Load(path string) (*File, error) {
-	text, err := readAtMost(path)
+	text, err := config.ReadFile(path, MaxFile)
 	if err != nil {
 		return nil, config.Problems{{File: path, Text: err.Error()}}
 	}
 	return parse(path, text)
-}
-
-func readAtMost(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxText+1))
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(b) > maxText {
-		return "", fmt.Errorf("read %s: more than %d bytes", path, maxText)
-	}
-	return string(b), nil
 }
 
 func parse(path, text string) (*File, error) {
@@ -117,8 +99,8 @@ func parse(path, text string) (*File, error) {
 
 // Validate tells what is wrong with the records by themselves.
 func (f *File) Validate() error {
-	if n := len(f.Records); n == 0 || n > maxRecords {
-		return fmt.Errorf("record: %d of them, want 1..%d", n, maxRecords)
+	if n := len(f.Records); n == 0 || n > MaxRecords {
+		return fmt.Errorf("record: %d of them, want 1..%d", n, MaxRecords)
 	}
 	var errs []error
 	for i, r := range f.Records {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+
+	"github.com/sluicebridge/sluice/bridge/config"
 )
 
 // Payload is a payload in one of the forms that a file can write it in. All nil: none was given.
@@ -64,7 +66,7 @@ func (p *Payload) read(path string) ([]byte, error) {
 	if !filepath.IsLocal(*p.File) {
 		return nil, fmt.Errorf("file: %q, want a name beside the file of records", *p.File)
 	}
-	text, err := readAtMost(filepath.Join(filepath.Dir(path), *p.File))
+	text, err := config.ReadFile(filepath.Join(filepath.Dir(path), *p.File), MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("file: %w", err)
 	}

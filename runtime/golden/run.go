@@ -26,9 +26,16 @@ type Got struct {
 	trapped bool // the host set the record aside, not the module
 }
 
+// Watch sees each call of the module with the index of its record. What the module says comes before the call it said it in. Of a record that is
+// tried again the last call counts.
+type Watch interface {
+	Called(record int, c host.Call)
+	Said(level int32, text []byte)
+}
+
 // Run runs a module over a file's records, batch by batch; what it remembers goes from one batch to the next. The module was loaded with
 // the file's Config. watch may be nil. An error means that there is no result; that a guest failed is one.
-func (f *File) Run(ctx context.Context, rt *host.Runtime, m *host.Module, watch host.Watch) (*Report, error) {
+func (f *File) Run(ctx context.Context, rt *host.Runtime, m *host.Module, watch Watch) (*Report, error) {
 	r := &runner{file: f, module: m, got: make([]Got, len(f.Records)), also: watch}
 	chain, err := rt.Chain("test", []*host.Module{m}, &r.states, nil)
 	if err != nil {
@@ -59,7 +66,7 @@ type runner struct {
 	got    []Got
 	from   int // of the batch
 	to     int
-	also   host.Watch
+	also   Watch // nil: nobody else looks
 }
 
 func (r *runner) batch(ctx context.Context, chain *host.Chain, from, to int) error {
@@ -113,14 +120,14 @@ func (r *runner) decided(out *bridge.Results) {
 
 // Called implements host.Watch: units and the guest's own verdict are told nowhere else.
 func (r *runner) Called(c host.Call) {
-	if r.also != nil {
-		r.also.Called(c)
-	}
-	if c.Name != abi.ExportProcess {
-		return
-	}
 	at, found := slices.BinarySearchFunc(r.file.Records[r.from:r.to], c.Record.Time, func(rec *Record, t int64) int { return cmp.Compare(*rec.Time, t) })
 	if !found {
+		return
+	}
+	if r.also != nil {
+		r.also.Called(r.from+at, c)
+	}
+	if c.Name != abi.ExportProcess {
 		return
 	}
 	got := &r.got[r.from+at]

@@ -16,7 +16,7 @@ import (
 
 // Update returns the file's text with what came out in the place of what was wanted, for every record whose report has a difference and
 // every one without a want. All else stays as it is written, comments included, but for those within a want that is replaced.
-func (f *File) Update(r *Report) (string, error) {
+func (f *File) Update(r *Report) (text string, changed bool, err error) {
 	differ := make(map[int]bool)
 	for _, d := range r.Diffs {
 		differ[d.Record-1] = true
@@ -29,15 +29,16 @@ func (f *File) Update(r *Report) (string, error) {
 		}
 		from, to, err := f.span(i, lines)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
+		changed = true
 		want := rec.want(&r.Got[i])
 		if from > 0 && !strings.HasSuffix(lines[from-1], "\n") {
 			want = "\n" + want
 		}
 		lines = slices.Replace(lines, from, to, want)
 	}
-	return strings.Join(lines, ""), nil
+	return strings.Join(lines, ""), changed, nil
 }
 
 // span is where in lines the want of record i stands, or would stand: up to the next record, without the comment above that.
@@ -168,8 +169,11 @@ func writeLabels(ls []bridge.Label) string {
 	return "{ " + strings.Join(parts, ", ") + " }"
 }
 
-// quote writes a basic string of TOML: that of JSON, but for DEL.
+// quote writes a string of TOML: a literal one where that is easier to read, else a basic one: that of JSON, but for DEL.
 func quote(s string) string {
+	if strings.ContainsAny(s, `"\`) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == '\'' || r == 0x7f || r == utf8.RuneError }) {
+		return "'" + s + "'"
+	}
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -1,0 +1,59 @@
+package guests
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sluicebridge/sluice/runtime/golden"
+	"github.com/sluicebridge/sluice/runtime/host"
+)
+
+// TestGolden runs every module over the records beside its source, each within its ceiling of fuel. What the two label-remaps should make of a record is
+// written down once.
+func TestGolden(t *testing.T) {
+	const modules = "../../wasm-modules/"
+	files, err := filepath.Glob(modules + "*/testdata/*.toml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		dir := filepath.Dir(filepath.Dir(file))
+		names := []string{filepath.Base(dir)}
+		if names[0] == "label-remap" {
+			names = append(names, "label-remap-c")
+		}
+		for _, name := range names {
+			t.Run(name+"/"+filepath.Base(file), func(t *testing.T) { shop.golden(t, modules+name, file) })
+		}
+	}
+}
+
+func (w *workshop) golden(t *testing.T, source, file string) {
+	name := filepath.Base(source)
+	if _, err := os.Stat(source + "/main.c"); err == nil {
+		w.buildC(t, name, source+"/main.c")
+	} else if err := w.buildGo(source); err != nil {
+		t.Fatal(err)
+	}
+	f, err := golden.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := host.Default()
+	cfg.Path, cfg.Config, cfg.BudgetUnits = w.path(name), f.Config, golden.Units
+	rt := w.runtime(t)
+	m, err := rt.Load(context.Background(), name, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	r, err := f.Run(context.Background(), rt, m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Diffs) > 0 {
+		t.Error(r)
+	}
+}
