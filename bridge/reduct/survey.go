@@ -51,15 +51,21 @@ func SurveyPull(c Pull) (*Survey, error) {
 
 // SurveyBucket reads the entries of a bucket that begin with prefix.
 func SurveyBucket(server, token, bucket, prefix string) *Survey {
-	c := Source{URL: server, Token: token, Timeout: Default().Source.Timeout}
-	return &Survey{source: newSource(c), bucket: bucket, prefix: prefix}
+	d := Default()
+	c := Source{URL: server, Token: token, Timeout: d.Source.Timeout}
+	return &Survey{source: newSource(c), bucket: bucket, prefix: prefix, budget: newBudget(int64(d.MaxMemory)), most: int64(d.MaxRecord)}
 }
 
 // Close gives idle connections up.
 func (s *Survey) Close() { s.source.close() }
 
-// Bucket is the first part of the names of a task's streams.
-func (s *Survey) Bucket() string { return s.task.dstBucket }
+// Bucket is the first part of the names of the streams.
+func (s *Survey) Bucket() string {
+	if s.task == nil {
+		return s.bucket
+	}
+	return s.task.dstBucket
+}
 
 // Extent is a stream and what there is of it. Without a task it is named by its entry, the prefix cut off.
 type Extent struct {
@@ -139,14 +145,18 @@ func (s *Survey) Each(ctx context.Context, stream string, from, to int64, each f
 	}
 }
 
-// Record gives one record of a task's stream to take, whose bytes are valid during the call. found is false where the store has none of
+// Record gives one record of a stream to take, whose bytes are valid during the call. found is false where the store has none of
 // that time, or the task does not send it any more.
 func (s *Survey) Record(ctx context.Context, stream string, t int64, take func(*bridge.Record) error) (found bool, err error) {
 	entry, err := s.entry(stream)
 	if err != nil {
 		return false, err
 	}
-	c, err := s.source.open(ctx, s.bucket, entry, query{Start: t, Stop: after(t), When: s.task.filter(entry)})
+	q := query{Start: t, Stop: after(t)}
+	if s.task != nil {
+		q.When = s.task.filter(entry)
+	}
+	c, err := s.source.open(ctx, s.bucket, entry, q)
 	if err != nil {
 		return false, err
 	}

@@ -82,6 +82,9 @@ func (c *checked) modules(ctx context.Context, e *environment, f *file) (wrong c
 		return problem(c.Config, "modules", err)
 	}
 	defer guests.Close(ctx)
+	modules := f.registry(e.log)
+	modules.frozen = true
+	guests.FetchWith(modules)
 	for _, name := range slices.Sorted(maps.Keys(f.Modules)) {
 		m, err := guests.Load(ctx, name, f.Modules[name])
 		if err == nil {

@@ -25,6 +25,7 @@ type file struct {
 	Ledger    ledger.Config             `toml:"ledger"`
 	Admin     admin.Config              `toml:"admin"`
 	Inputs    inputs                    `toml:"inputs"`
+	Registry  registryConfig            `toml:"registry"`
 	Modules   map[string]host.Config    `toml:"modules"`
 	Pipelines map[string]pipelineConfig `toml:"pipelines"`
 	Remotes   remotes                   `toml:"remotes"`
@@ -125,6 +126,9 @@ func (f *file) Validate() error {
 	f.checkNames(bad)
 	for _, p := range slices.Sorted(maps.Keys(f.Pipelines)) {
 		f.checkPipeline(p, bad)
+	}
+	for _, m := range slices.Sorted(maps.Keys(f.Modules)) {
+		f.checkRegistry(m, bad)
 	}
 	f.checkInputs(bad)
 	return errors.Join(errs...)

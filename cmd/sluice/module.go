@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,15 +90,11 @@ func merge(a, b map[string]any) map[string]any {
 	return out
 }
 
-// openWorkbench makes a runtime for the module in a file: WebAssembly, or a script by its ending.
-func openWorkbench(ctx context.Context, e *environment, path string, o *moduleFlags) (*workbench, error) {
+// openWorkbench makes a runtime for the module in a file: WebAssembly, or a script by its ending. What the module says goes to log, which may be nil.
+func openWorkbench(ctx context.Context, log *slog.Logger, path string, o *moduleFlags) (*workbench, error) {
 	w := &workbench{cfg: host.Default(), given: o.set}
 	w.cfg.Memory, w.cfg.BudgetUnits = o.memory, o.budget
-	if strings.HasSuffix(path, ".js") {
-		w.cfg.Script = path
-	} else {
-		w.cfg.Path = path
-	}
+	w.name(path)
 	if o.file != "" {
 		text, err := config.ReadFile(o.file, golden.MaxFile)
 		if err != nil {
@@ -113,10 +110,26 @@ func openWorkbench(ctx context.Context, e *environment, path string, o *moduleFl
 	if w.dir, err = os.MkdirTemp("", "sluice-module-"); err != nil {
 		return nil, err
 	}
-	if w.rt, err = host.New(ctx, w.dir, e.log); err != nil {
+	if w.rt, err = host.New(ctx, w.dir, log); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(w.dir))
 	}
 	return w, nil
+}
+
+// another is the same place for another file.
+func (w *workbench) another(path string) *workbench {
+	other := *w
+	other.cfg.Path, other.cfg.Script = "", ""
+	other.name(path)
+	return &other
+}
+
+func (w *workbench) name(path string) {
+	if strings.HasSuffix(path, ".js") {
+		w.cfg.Script = path
+	} else {
+		w.cfg.Path = path
+	}
 }
 
 // load loads the module with the config of a file of records, and what the command line says over it. It is the caller's to close.
@@ -182,6 +195,31 @@ func recordFiles(module string, named []string) (files []string, err error) {
 		files = append(files, in...)
 	}
 	return files, nil
+}
+
+// trial is a record for a module that has no files of records.
+const trial = `[[record]]
+entry = "trial/trial"
+labels = { device = "trial", rpm = "1500" }
+content_type = "application/json"
+text = '{"trial": true}'
+`
+
+// samples are the files of records that are named or found, else one with a trial record.
+func samples(module string, named []string) (all []*golden.File, err error) {
+	files, err := recordFiles(module, named)
+	if errors.As(err, new(usageError)) && len(named) == 0 {
+		f, err := golden.Parse("a trial record", trial)
+		return []*golden.File{f}, err
+	}
+	for _, file := range files {
+		f, err := golden.Load(file)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, err
 }
 
 // replaceFile writes a file that is never seen half.

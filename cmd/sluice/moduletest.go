@@ -31,7 +31,7 @@ func runModuleTest(ctx context.Context, e *environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	w, err := openWorkbench(ctx, e, named[0], o)
+	w, err := openWorkbench(ctx, e.log, named[0], o)
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func (g *gate) open(ctx context.Context, f *file) error {
 	if g.guests, err = host.New(ctx, filepath.Join(f.DataDir, "compiled"), g.log); err != nil {
 		return err
 	}
+	g.guests.FetchWith(f.registry(g.log))
 	if err := g.openPipelines(ctx, f); err != nil {
 		return err
 	}

@@ -82,10 +82,11 @@ func Load(path string) (*File, error) {
 	if err != nil {
 		return nil, config.Problems{{File: path, Text: err.Error()}}
 	}
-	return parse(path, text)
+	return Parse(path, text)
 }
 
-func parse(path, text string) (*File, error) {
+// Parse is Load for a text that was read already; path is its name in errors, and payloads are beside it.
+func Parse(path, text string) (*File, error) {
 	f := &File{path: path, text: strings.TrimPrefix(text, "\ufeff")}
 	if err := config.Decode(path, f.text, f, config.Options{Verbatim: true}); err != nil {
 		return nil, err
@@ -196,6 +197,21 @@ func (f *File) line(key string) int {
 func (f *File) begins(i int) bool {
 	return i == 0 || f.Records[i].Batch || f.Records[i].Entry != f.Records[i-1].Entry
 }
+
+// Batches are the records as a module gets them.
+func (f *File) Batches() (all []bridge.Batch) {
+	for i, r := range f.Records {
+		if f.begins(i) {
+			all = append(all, bridge.Batch{Stream: r.Entry})
+		}
+		b := &all[len(all)-1]
+		b.Records = append(b.Records, r.record())
+	}
+	return all
+}
+
+// Path is the name that the file was loaded by.
+func (f *File) Path() string { return f.path }
 
 // record is what a module gets.
 func (r *Record) record() bridge.Record {

@@ -116,7 +116,7 @@ func newBench(t *testing.T) bench {
 
 func (b bench) run(t *testing.T, text string) (*File, *Report) {
 	t.Helper()
-	f, err := parse("a.toml", text)
+	f, err := Parse("a.toml", text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestProblems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := parse("a.toml", tt.text); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Parse("a.toml", tt.text); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %s", err, tt.want)
 			}
 		})
@@ -300,7 +300,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	f, err := parse("a.toml", "[[record]]\ntext = \"a${b}\\n\"\n[[record]]\nbase64 = \"AP8=\"\n[[record]]\nf32 = [1, -0.5]\n[[record]]\ni16 = [1, -2]\n[[record]]\n")
+	f, err := Parse("a.toml", "[[record]]\ntext = \"a${b}\\n\"\n[[record]]\nbase64 = \"AP8=\"\n[[record]]\nf32 = [1, -0.5]\n[[record]]\ni16 = [1, -2]\n[[record]]\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestPayloads(t *testing.T) {
 
 // What Append writes, Load reads.
 func TestAppend(t *testing.T) {
-	f, err := parse("a.toml", "[[record]]\nentry = \"b/c/d\"\ntime = -5\nlabels = { \"a b\" = \"\\u007f\\\"\", c = \"é\\u0001\" }\ncontent_type = \"x\"\nflags = [\"late\", \"shadow\"]\n"+
+	f, err := Parse("a.toml", "[[record]]\nentry = \"b/c/d\"\ntime = -5\nlabels = { \"a b\" = \"\\u007f\\\"\", c = \"é\\u0001\" }\ncontent_type = \"x\"\nflags = [\"late\", \"shadow\"]\n"+
 		"text = \"line\\n\\ttab \\u2028\"\n[[record]]\nentry = \"b/c/d\"\nbase64 = \"AAE=\"\n")
 	if err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, err := parse("b.toml", string(text))
+	again, err := Parse("b.toml", string(text))
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, text)
 	}

@@ -45,15 +45,11 @@ func (f *File) Run(ctx context.Context, rt *host.Runtime, m *host.Module, watch 
 	for _, rec := range f.Records {
 		chain.Discard(rec.Entry) // what another run left
 	}
-	for from := 0; from < len(f.Records); {
-		to := from + 1
-		for to < len(f.Records) && !f.begins(to) {
-			to++
+	for _, b := range f.Batches() {
+		r.from, r.to = r.to, r.to+len(b.Records)
+		if err := r.batch(ctx, chain, b); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", f.path, f.Records[r.from].line, err)
 		}
-		if err := r.batch(ctx, chain, from, to); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", f.path, f.Records[from].line, err)
-		}
-		from = to
 	}
 	return f.report(r.got), nil
 }
@@ -69,15 +65,9 @@ type runner struct {
 	also   Watch // nil: nobody else looks
 }
 
-func (r *runner) batch(ctx context.Context, chain *host.Chain, from, to int) error {
-	r.from, r.to = from, to
-	stream := r.file.Records[from].Entry
-	records := make([]bridge.Record, to-from)
-	for i := range records {
-		records[i] = r.file.Records[from+i].record()
-	}
+func (r *runner) batch(ctx context.Context, chain *host.Chain, b bridge.Batch) error {
 	out := new(bridge.Results)
-	err := chain.Apply(ctx, stream, records, out)
+	err := chain.Apply(ctx, b.Stream, b.Records, out)
 	if err != nil && (!errors.Is(err, bridge.ErrRetry) || ctx.Err() != nil) {
 		return err
 	}
@@ -85,7 +75,7 @@ func (r *runner) batch(ctx context.Context, chain *host.Chain, from, to int) err
 		r.undecided(err)
 		return nil
 	}
-	r.states.commit(stream, out)
+	r.states.commit(b.Stream, out)
 	r.decided(out)
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // Config is one table [modules.NAME].
 type Config struct {
-	Path        string          `toml:"path"`         // the WebAssembly file
+	Path        string          `toml:"path"`         // the WebAssembly file, or a name that the runtime's Fetcher knows
 	Script      string          `toml:"script"`       // reserved for scripts
 	SHA256      string          `toml:"sha256"`       // of the file, hex; anything else is refused. Default: not pinned
 	Memory      bridge.Size     `toml:"memory"`       // most memory of one instance. Default 16MiB
@@ -25,7 +25,7 @@ type Config struct {
 	OnFault     string          `toml:"on_fault"`     // park | hold | pass | drop: a record that fails twice. Default park
 	OnState     string          `toml:"on_state"`     // hold | anew: a stream whose committed state the module refuses. Default hold
 	Shadow      bool            `toml:"shadow"`       // reserved: run beside the live module
-	Trust       string          `toml:"trust"`        // reserved: public key file
+	Trust       string          `toml:"trust"`        // file of public keys: a module that none of them signed is refused. Default: no signature is asked for
 	Config      map[string]any  `toml:"config"`       // handed to the module as JSON
 }
 
@@ -61,7 +61,6 @@ func (c *Config) Validate() error {
 	check(c.Script == "", "script: %q, want path: scripts are not part of this version", c.Script)
 	check(c.Path != "" || c.Script != "", "path: missing")
 	check(!c.Shadow, "shadow: true, want false: modules beside the live one are not part of this version")
-	check(c.Trust == "", "trust: %q, want it empty and sha256 set: signatures are not part of this version", c.Trust)
 	sum, err := hex.DecodeString(c.SHA256)
 	check(err == nil && (len(sum) == 0 || len(sum) == 32), "sha256: %q, want 64 hex digits", c.SHA256)
 	check(c.Memory >= pageSize && c.Memory <= abi.MaxAddress, "memory: %s, want 64KiB..1GiB", c.Memory)

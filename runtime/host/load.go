@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,8 +15,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
-
-const maxModule = 16 << 20 // bytes of a module's file
 
 // signatures of the exports: parameters, colon, result.
 var exports = [...]struct {
@@ -45,41 +42,35 @@ func (rt *Runtime) Load(ctx context.Context, name string, cfg Config) (*Module, 
 }
 
 func (rt *Runtime) load(ctx context.Context, name string, cfg Config) (*Module, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	wasm, err := readModule(cfg.Path)
+	m, src, err := rt.open(ctx, name, cfg)
 	if err != nil {
 		return nil, err
 	}
-	m := &Module{rt: rt, name: name, cfg: cfg, sum: sha256.Sum256(wasm), units: rt.units(&cfg), bytes: int64(len(wasm))}
-	m.seed = binary.LittleEndian.Uint64(m.sum[8:])
-	m.sha256 = hexSum(m.sum)
-	if cfg.SHA256 != "" && !strings.EqualFold(cfg.SHA256, m.sha256) {
-		return nil, fmt.Errorf("sha256: %s is %s, want %s", cfg.Path, m.sha256, cfg.SHA256)
-	}
-	if err := m.compile(ctx, wasm); err != nil {
-		return nil, err
-	}
-	if err := m.probe(wasm); err != nil {
+	if err := m.probe(src.Bytes); err != nil {
 		return nil, errors.Join(err, m.compiled.Close(ctx))
+	}
+	if err := rt.keep(cfg.Path, src); err != nil {
+		m.Close()
+		return nil, err
 	}
 	return m, nil
 }
 
-func readModule(path string) ([]byte, error) {
-	f, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("path: %w", err)
+// open reads, checks and compiles a module of which nothing has run yet.
+func (rt *Runtime) open(ctx context.Context, name string, cfg Config) (m *Module, src Source, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, src, err
 	}
-	if !f.Mode().IsRegular() || f.Size() > maxModule {
-		return nil, fmt.Errorf("path: %s is not a file of at most %d bytes", path, maxModule)
+	if src, err = rt.source(ctx, cfg.Path, &cfg); err != nil {
+		return nil, src, err
 	}
-	wasm, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("path: %w", err)
+	m = &Module{rt: rt, name: name, cfg: cfg, sum: sha256.Sum256(src.Bytes), units: rt.units(&cfg), bytes: int64(len(src.Bytes))}
+	m.seed = binary.LittleEndian.Uint64(m.sum[8:])
+	m.sha256 = hexSum(m.sum)
+	if cfg.SHA256 != "" && !strings.EqualFold(cfg.SHA256, m.sha256) {
+		return nil, src, fmt.Errorf("sha256: %s is %s, want %s", cfg.Path, m.sha256, cfg.SHA256)
 	}
-	return wasm, nil
+	return m, src, m.compile(ctx, src.Bytes)
 }
 
 // compile meters the module and compiles it, or finds both done in the cache.
@@ -183,17 +174,11 @@ func readable(signature string) string {
 
 // probe makes the first instance. The manifest comes from its section or from the instance.
 func (m *Module) probe(wasm []byte) error {
-	text, err := meter.Custom(wasm, abi.ManifestSection)
-	if err != nil {
-		return err
-	}
 	in, err := m.start()
 	if err != nil {
 		return err
 	}
-	if text == nil {
-		text, err = in.describe()
-	}
+	text, err := in.described(wasm)
 	if err == nil {
 		err = m.take(text)
 	}
@@ -207,6 +192,15 @@ func (m *Module) probe(wasm []byte) error {
 	m.pool = newPool(m.cfg.Instances, m.fresh, m.free)
 	m.pool.idle, m.pool.alive = []*instance{in}, 1
 	return nil
+}
+
+// described is the text of the manifest of a guest that was made of those bytes.
+func (in *instance) described(wasm []byte) ([]byte, error) {
+	text, err := meter.Custom(wasm, abi.ManifestSection)
+	if err == nil && text == nil {
+		return in.describe()
+	}
+	return text, err
 }
 
 // describe asks the guest for its manifest.

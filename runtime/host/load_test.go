@@ -24,7 +24,6 @@ func TestConfigValidate(t *testing.T) {
 		"path":          {func(c *Config) { c.Path = "" }, "path: missing"},
 		"script":        {func(c *Config) { c.Path, c.Script = "", "a.js" }, `script: "a.js", want path`},
 		"shadow":        {func(c *Config) { c.Shadow = true }, "shadow: true, want false"},
-		"trust":         {func(c *Config) { c.Trust = "key" }, `trust: "key", want it empty`},
 		"sha256":        {func(c *Config) { c.SHA256 = "abc" }, `sha256: "abc", want 64 hex digits`},
 		"little memory": {func(c *Config) { c.Memory = 1 }, "memory: 1B, want 64KiB..1GiB"},
 		"much memory":   {func(c *Config) { c.Memory = 1 << 31 }, "memory: 2GiB, want 64KiB..1GiB"},
@@ -177,7 +176,7 @@ func TestRefusedFiles(t *testing.T) {
 	if err := os.WriteFile(huge, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(huge, maxModule+1); err != nil {
+	if err := os.Truncate(huge, MaxModule+1); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{

@@ -28,6 +28,8 @@ type Runtime struct {
 	dir   string
 	log   *slog.Logger
 	speed int64 // units a millisecond
+
+	fetcher Fetcher // nil: all modules are files
 }
 
 // New makes a runtime that keeps compiled code in dir, which it creates. What lies in dir is run: nobody else may write there. Close frees
