@@ -68,7 +68,7 @@ func BenchmarkChain(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			if c.in[0].name == remapC.name {
-				shop.buildC(b, remapC.name, remapSource)
+				shop.buildGuest(b, remapC.name, remapSource)
 			}
 			chain, metrics := shop.measured(b, c.in...)
 			best(b, chain, c.rs)

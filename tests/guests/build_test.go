@@ -41,7 +41,7 @@ func (w *workshop) open(run func() int) (code int, err error) {
 		}
 	}()
 	const modules = "../../wasm-modules/"
-	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", "./testdata/broken"); err != nil {
+	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", modules+"sdk/go/sample", "./testdata/broken"); err != nil {
 		return 1, err
 	}
 	if w.log, err = os.Create(filepath.Join(w.dir, "log")); err != nil {
@@ -65,24 +65,29 @@ func (w *workshop) buildGo(packages ...string) error {
 	return nil
 }
 
-// buildC builds a module of one file in C with the flags of modules.mk. Where that cannot be done the test is skipped, or fails under E2E=require.
-func (w *workshop) buildC(tb testing.TB, name, source string) {
+// toolchains are the make targets that build a module of one file, by the file's ending.
+var toolchains = map[string]string{".c": "c-module", ".rs": "rust-module", ".ts": "as-module", ".zig": "zig-module"}
+
+// buildGuest builds a module that is not in Go, with the flags of modules.mk. Where the toolchain is missing the test is skipped with the command
+// that installs it, or fails under E2E=require.
+func (w *workshop) buildGuest(tb testing.TB, name, source string) {
 	tb.Helper()
-	missing := tb.Skipf
-	if os.Getenv("E2E") == "require" {
-		missing = tb.Fatalf
+	target := toolchains[filepath.Ext(source)]
+	make := func(args ...string) ([]byte, error) {
+		return exec.Command("make", append([]string{"-s", "--no-print-directory", "-C", "../.."}, args...)...).CombinedOutput()
 	}
-	for _, tool := range []string{"make", "clang", "wasm-ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing("%s is missing: apt-get install -y make clang lld", tool)
+	if out, err := make(target + "-missing"); err != nil || len(out) > 0 {
+		missing := tb.Skipf
+		if os.Getenv("E2E") == "require" {
+			missing = tb.Fatalf
 		}
+		missing("%s%v", out, err)
 	}
 	source, err := filepath.Abs(source)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.Command("make", "-s", "-C", "../..", "c-module", "SRC="+source, "OUT="+w.path(name))
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := make(target, "SRC="+source, "OUT="+w.path(name)); err != nil {
 		tb.Fatalf("build %s: %v\n%s", name, err, out)
 	}
 }

@@ -265,7 +265,7 @@ func labels(text string) (ls []bridge.Label) {
 }
 
 func TestTheSameInGoAndC(t *testing.T) {
-	shop.buildC(t, "label-remap-c", remapSource)
+	shop.buildGuest(t, "label-remap-c", remapSource)
 	for i, config := range remaps {
 		var rs []bridge.Record
 		for at, l := range remapRecords {
@@ -308,7 +308,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRefusalsOfC(t *testing.T) {
-	shop.buildC(t, "label-remap-c", remapSource)
+	shop.buildGuest(t, "label-remap-c", remapSource)
 	rt := shop.runtime(t)
 	many := table{}
 	for i := range 257 {

@@ -27,7 +27,7 @@ static const char *load(sluice_text state) {
 
 /* mean writes the mean of the waveform, the number label and the count, each as a decimal. */
 static int64_t mean(const uint8_t *record) {
-    static char text[128];
+    static char text[3 * SLUICE_DECIMAL_MAX];
     uint32_t n, at = 0;
     const float *wave = sluice_f32(record, &n);
     double sum = 0, number = 0;

@@ -78,60 +78,159 @@ static inline bool sluice_equal(sluice_text a, sluice_text b) {
 
 static inline bool sluice_is(sluice_text a, const char *zero_terminated) { return sluice_equal(a, sluice_str(zero_terminated)); }
 
-/* sluice_float reads a decimal number such as "1450.5" or "-2e3"; false: it is none. */
+/* sluice_scaled is v * 10^scale, correctly rounded. It goes by integers of many words. */
+static inline double sluice_scaled(uint64_t v, int32_t scale) {
+    uint32_t words[48] = {0}, n = 0, at = 0;
+    uint64_t top = 0, carry, power, rest = 0;
+    if (!v || scale < -400) return 0;
+    if (scale > 310) return __builtin_inf();
+    if (scale < 0) at = (uint32_t)(-scale * 10 / 3) / 32 + 3; /* so many words of zeros leave a quotient of 64 bits or more */
+    words[at] = (uint32_t)v, words[at + 1] = (uint32_t)(v >> 32), n = at + 2;
+    for (int32_t left = scale < 0 ? -scale : scale, step; left; left -= step) {
+        for (power = 1, step = 0; step < left && step < 9; step++) power *= 10;
+        carry = 0;
+        for (uint32_t i = n; scale < 0 && i-- > 0; carry %= power) {
+            carry = carry << 32 | words[i];
+            words[i] = (uint32_t)(carry / power);
+        }
+        for (uint32_t i = 0; scale > 0 && i < n; i++, carry >>= 32) {
+            carry += words[i] * power;
+            words[i] = (uint32_t)carry;
+        }
+        if (scale < 0) rest |= carry;
+        if (scale > 0 && carry) words[n++] = (uint32_t)carry;
+    }
+    while (!words[n - 1]) n--;
+    int32_t exponent = 32 * (int32_t)(n - at) - 64; /* of the top 64 bits */
+    uint32_t lead = (uint32_t)__builtin_clz(words[n - 1]);
+    for (uint32_t i = 0; i < 3; i++) { /* 96 bits, of which the first are zeros */
+        uint64_t word = n > i ? words[n - 1 - i] : 0;
+        if (i < 2) top = top << 32 | word;
+        else if (lead) top = top << lead | word >> (32 - lead), rest |= word & ((1ull << (32 - lead)) - 1);
+        else rest |= word;
+    }
+    for (uint32_t i = 0; i + 3 < n; i++) rest |= words[i];
+    exponent -= (int32_t)lead;
+    int32_t drop = exponent < -1085 ? -1074 - exponent : 11; /* bits that a double has no room for */
+    if (drop > 64) return 0;
+    uint64_t kept = drop == 64 ? 0 : top >> drop, half = 1ull << (drop - 1), lost = top & (half | (half - 1));
+    kept += lost > half || (lost == half && (rest || kept & 1));
+    double d = (double)kept;
+    for (exponent += drop; exponent > 0 && d - d == 0; exponent--) d *= 2;
+    for (; exponent < 0; exponent++) d /= 2; /* exact: the bits fit */
+    return d;
+}
+
+/* sluice_float reads a decimal number such as "1450.5" or "-2e3", of at most 400 bytes; false: it is none. It is the nearest one for up to 19 digits. */
 static inline bool sluice_float(sluice_text t, double *value) {
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     uint32_t i = 0, digits = 0;
-    bool negative = false, point = false;
-    double v = 0, scale = 1;
+    int32_t scale = 0, exponent = 0;
+    bool negative = false, point = false, any = false, small = false;
+    uint64_t v = 0;
+    if (t.n > 400) return false;
     if (i < t.n && (t.p[i] == '-' || t.p[i] == '+')) negative = t.p[i++] == '-';
     for (; i < t.n && ((t.p[i] >= '0' && t.p[i] <= '9') || (t.p[i] == '.' && !point)); i++) {
         if (t.p[i] == '.') {
             point = true;
             continue;
         }
-        v = v * 10 + (t.p[i] - '0');
-        if (point) scale *= 10;
-        digits++;
+        any = true;
+        if (digits < 19) { /* as many as 64 bits hold */
+            v = v * 10 + (uint64_t)(t.p[i] - '0');
+            if (v) digits++;
+            if (point) scale--;
+        } else if (!point) {
+            scale++;
+        }
     }
-    int exponent = 0;
-    bool small = false;
-    if (digits && i < t.n && (t.p[i] | 0x20) == 'e') {
+    if (any && i < t.n && (t.p[i] | 0x20) == 'e') {
         i++;
         if (i < t.n && (t.p[i] == '-' || t.p[i] == '+')) small = t.p[i++] == '-';
         if (i == t.n) return false;
-        for (; i < t.n && t.p[i] >= '0' && t.p[i] <= '9' && exponent < 400; i++) exponent = exponent * 10 + (t.p[i] - '0');
+        for (; i < t.n && t.p[i] >= '0' && t.p[i] <= '9'; i++)
+            if (exponent < 10000) exponent = exponent * 10 + (t.p[i] - '0');
     }
-    if (!digits || i < t.n) return false;
-    v /= scale;
-    while (exponent-- > 0) v = small ? v / 10 : v * 10;
-    *value = negative ? -v : v;
-    return v - v == 0; /* not infinite */
+    if (!any || i < t.n) return false;
+    scale += small ? -exponent : exponent;
+    double d;
+    if (v >> 53 || scale < -22 || scale > 22) d = sluice_scaled(v, scale);
+    else d = scale < 0 ? (double)v / powers[-scale] : (double)v * powers[scale]; /* both exact, so it is rounded once */
+    *value = negative ? -d : d;
+    return d - d == 0; /* not infinite */
 }
 
-/* sluice_decimal writes a number with so many digits (0 to 9) after the point, rounded half away from 0, and returns its length, at most 32.
- * What JSON has no number for, or does not fit, becomes null. */
-static inline uint32_t sluice_decimal(char *dst, double v, uint32_t digits) {
-    uint64_t unit = 1, scaled;
-    uint32_t n = 0, from;
-    for (uint32_t i = 0; i < digits; i++) unit *= 10;
-    double magnitude = v < 0 ? -v : v;
-    if (!(magnitude * (double)unit < 9e18)) {
-        for (const char *s = "null"; *s; s++) dst[n++] = *s;
-        return n;
-    }
-    scaled = (uint64_t)(magnitude * (double)unit + 0.5);
-    if (v < 0 && scaled) dst[n++] = '-';
-    from = n;
-    for (uint32_t i = 0; scaled || i <= digits; i++, scaled /= 10) {
-        if (i == digits && digits) dst[n++] = '.';
-        dst[n++] = (char)('0' + scaled % 10);
-    }
-    for (uint32_t a = from, b = n - 1; a < b; a++, b--) { /* written from its end */
-        char c = dst[a];
-        dst[a] = dst[b];
-        dst[b] = c;
-    }
+/* sluice_whole writes an integer in decimal and returns its length, at most 20. */
+static inline uint32_t sluice_whole(char *dst, uint64_t v) {
+    uint32_t n = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10) n++;
+    for (uint32_t i = n; i-- > 0; v /= 10) dst[i] = (char)('0' + v % 10);
     return n;
+}
+
+/* sluice_padded writes the last digits of v, with zeros before them. */
+static inline uint32_t sluice_padded(char *dst, uint64_t v, uint32_t digits) {
+    for (uint32_t i = digits; i-- > 0; v /= 10) dst[i] = (char)('0' + v % 10);
+    return digits;
+}
+
+/* sluice_large writes v << shift for shifts up to 971, in parts of nine digits. */
+static inline uint32_t sluice_large(char *dst, uint64_t v, uint32_t shift) {
+    uint32_t parts[36], n = 0, at;
+    for (; v; v /= 1000000000) parts[n++] = (uint32_t)(v % 1000000000);
+    while (shift) {
+        uint32_t by = shift < 20 ? shift : 20;
+        uint64_t carry = 0;
+        for (uint32_t i = 0; i < n; i++, carry /= 1000000000) {
+            carry += (uint64_t)parts[i] << by;
+            parts[i] = (uint32_t)(carry % 1000000000);
+        }
+        if (carry) parts[n++] = (uint32_t)carry;
+        shift -= by;
+    }
+    at = sluice_whole(dst, parts[--n]);
+    while (n-- > 0) at += sluice_padded(dst + at, parts[n], 9);
+    return at;
+}
+
+enum { SLUICE_DECIMAL_MAX = 330 };
+
+/* sluice_decimal writes a number with so many digits (0 to 9) after the point, rounded from its exact value, halves to even, and returns its
+ * length, at most SLUICE_DECIMAL_MAX. What JSON has no number for becomes null. */
+static inline uint32_t sluice_decimal(char *dst, double v, uint32_t digits) {
+    uint64_t bits, unit = 1, whole = 0, fraction = 0, rest = 0, half = 1;
+    uint32_t n = 0;
+    __builtin_memcpy(&bits, &v, 8);
+    uint32_t power = bits >> 52 & 0x7ff;
+    uint64_t mantissa = (bits & 0xfffffffffffff) | (power ? 1ull << 52 : 0);
+    int32_t shift = 1075 - (int32_t)(power ? power : 1); /* magnitude = mantissa / 2^shift */
+    if (power == 0x7ff) {
+        __builtin_memcpy(dst, "null", 4);
+        return 4;
+    }
+    if (bits >> 63) dst[n++] = '-';
+    for (uint32_t i = 0; i < digits; i++) unit *= 10;
+    if (shift <= 0) {
+        n += sluice_large(dst + n, mantissa, (uint32_t)-shift);
+    } else {
+        if (shift < 53) whole = mantissa >> shift, mantissa &= (1ull << shift) - 1;
+        uint64_t low = (mantissa & 0xffffffff) * unit, high = (mantissa >> 32) * unit + (low >> 32); /* of 96 bits */
+        low &= 0xffffffff;
+        if (shift <= 32) {
+            fraction = shift == 32 ? high : high << (32 - shift) | low >> shift;
+            rest = low & ((1ull << shift) - 1), half = 1ull << (shift - 1);
+        } else if (shift < 96) {
+            fraction = high >> (shift - 32);
+            rest = (high & ((1ull << (shift - 32)) - 1)) << 1 | (low != 0), half = 1ull << (shift - 32);
+        }
+        fraction += rest > half || (rest == half && (digits ? fraction & 1 : whole & 1));
+        if (fraction == unit) whole++, fraction = 0;
+        n += sluice_whole(dst + n, whole);
+    }
+    if (!digits) return n;
+    dst[n++] = '.';
+    return n + sluice_padded(dst + n, fraction, digits);
 }
 
 /* ---- the record ---- */
@@ -187,8 +286,8 @@ static inline int64_t sluice_drop(uint16_t reason) { return (int64_t)(0x40020000
 static inline int64_t sluice_keep(uint32_t mask) { return (int64_t)(0x4001000000000000u | mask); }
 
 static struct {
-    uint32_t n, output, outputs;
-    bool full;
+    uint32_t n, output, outputs, json; /* where the open output begins, and the open payload of JSON */
+    bool full, named;                  /* no room was left; a label's name was too long */
     uint8_t bytes[SLUICE_OUT_MAX];
 } sluice_out;
 
@@ -210,8 +309,8 @@ static inline uint8_t *sluice_space(uint32_t n) {
 
 /* sluice_begin begins an answer; SLUICE_MODULE does it before each call of process. */
 static inline void sluice_begin(void) {
-    sluice_out.n = sluice_out.output = sluice_out.outputs = 0;
-    sluice_out.full = false;
+    sluice_out.n = sluice_out.output = sluice_out.outputs = sluice_out.json = 0;
+    sluice_out.full = sluice_out.named = false;
     sluice_space(8);
 }
 
@@ -222,10 +321,15 @@ static inline void sluice_output(void) {
     sluice_space(8);
 }
 
+/* sluice_close makes the open output end where the answer ends. */
+static inline void sluice_close(void) {
+    sluice_put32(sluice_out.bytes + sluice_out.output, sluice_out.n - sluice_out.output - 8);
+}
+
 static inline void sluice_op(uint8_t code, sluice_text key, sluice_text value) {
     if (!sluice_out.outputs) sluice_output();
     if (key.n > 0xffff) { /* its length would be cut to 16 bits */
-        sluice_out.full = true;
+        sluice_out.named = true;
         return;
     }
     uint32_t n = 8 + key.n + value.n; /* both lie in the memory, so this is below 2 GiB */
@@ -238,8 +342,8 @@ static inline void sluice_op(uint8_t code, sluice_text key, sluice_text value) {
     __builtin_memcpy(at + 8 + key.n, value.p, value.n);
     uint8_t *head = sluice_out.bytes + sluice_out.output;
     uint32_t ops = sluice_u16(head + 4) + 1;
-    sluice_put32(head, sluice_out.n - sluice_out.output - 8);
     head[4] = (uint8_t)ops, head[5] = (uint8_t)(ops >> 8);
+    sluice_close();
 }
 
 static const sluice_text sluice_none = {0, 0};
@@ -250,13 +354,119 @@ static inline void sluice_clear_labels(void) { sluice_op(3, sluice_none, sluice_
 static inline void sluice_set_topic(sluice_text suffix) { sluice_op(4, sluice_none, suffix); }
 static inline void sluice_set_type(sluice_text type) { sluice_op(5, sluice_none, type); }
 static inline void sluice_set_payload(sluice_text payload) { sluice_op(6, sluice_none, payload); }
+static inline void sluice_rename_label(sluice_text name, sluice_text to) { sluice_op(9, name, to); }
+
+static inline void sluice_set_time(int64_t microseconds) {
+    sluice_op(7, sluice_none, (sluice_text){(const char *)&microseconds, 8});
+}
+
+/* sluice_cut_payload keeps only a part of the record's payload, which need not be here. */
+static inline void sluice_cut_payload(uint32_t off, uint32_t n) {
+    uint32_t part[2] = {off, n};
+    sluice_op(8, sluice_none, (sluice_text){(const char *)part, 8});
+}
+
+/* ---- a payload of JSON: one object, written where the host will read it ----
+ *
+ *     sluice_json();
+ *     sluice_json_text("device", sluice_slot(record, 1));
+ *     sluice_json_float("rms", rms, 4);
+ *     sluice_json_end();                                     // before anything else is said of this output
+ */
+
+static inline void sluice_append(const char *p, uint32_t n) {
+    uint8_t *at = sluice_space(n);
+    if (at) __builtin_memcpy(at, p, n);
+}
+
+static inline void sluice_append_byte(char c) { sluice_append(&c, 1); }
+
+/* sluice_valid is the length of the UTF-8 of one character, 0 where there is none at p. */
+static inline uint32_t sluice_valid(const uint8_t *p, uint32_t n) {
+    uint8_t low = 0x80, high = 0xBF;
+    uint32_t length = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
+    if (length > n) return 0;
+    if (p[0] == 0xE0) low = 0xA0; /* no shorter form, no half of a pair, nothing above 10FFFF */
+    if (p[0] == 0xED) high = 0x9F;
+    if (p[0] == 0xF0) low = 0x90;
+    if (p[0] == 0xF4) high = 0x8F;
+    for (uint32_t i = 1; i < length; i++, low = 0x80, high = 0xBF)
+        if (p[i] < low || p[i] > high) return 0;
+    return length;
+}
+
+/* sluice_append_string appends a JSON string. A byte that is no UTF-8 becomes the replacement character: labels are bytes, JSON is not. */
+static inline void sluice_append_string(sluice_text t) {
+    sluice_append_byte('"');
+    for (uint32_t i = 0; i < t.n;) {
+        uint32_t n = sluice_valid((const uint8_t *)t.p + i, t.n - i);
+        uint8_t c = (uint8_t)t.p[i];
+        if (n > 1) {
+            sluice_append(t.p + i, n);
+        } else if (!n) {
+            sluice_append("\xEF\xBF\xBD", 3);
+        } else if (c == '"' || c == '\\') {
+            sluice_append((char[]){'\\', (char)c}, 2);
+        } else if (c >= 0x20) {
+            sluice_append_byte((char)c);
+        } else if (c == '\n' || c == '\r' || c == '\t') {
+            sluice_append((char[]){'\\', c == '\n' ? 'n' : c == '\r' ? 'r' : 't'}, 2);
+        } else {
+            sluice_append((char[]){'\\', 'u', '0', '0', "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15]}, 6);
+        }
+        i += n ? n : 1;
+    }
+    sluice_append_byte('"');
+}
+
+static inline void sluice_json(void) {
+    sluice_set_payload(sluice_none);
+    sluice_out.json = sluice_out.n;
+    sluice_append_byte('{');
+}
+
+static inline void sluice_json_key(const char *key) {
+    if (sluice_out.n > sluice_out.json + 1) sluice_append_byte(',');
+    sluice_append_string(sluice_str(key));
+    sluice_append_byte(':');
+}
+
+/* sluice_json_raw writes a member whose value is JSON already. */
+static inline void sluice_json_raw(const char *key, sluice_text value) {
+    sluice_json_key(key);
+    sluice_append(value.p, value.n);
+}
+
+static inline void sluice_json_text(const char *key, sluice_text value) {
+    sluice_json_key(key);
+    sluice_append_string(value);
+}
+
+static inline void sluice_json_float(const char *key, double value, uint32_t digits) {
+    char text[SLUICE_DECIMAL_MAX];
+    sluice_json_raw(key, (sluice_text){text, sluice_decimal(text, value, digits)});
+}
+
+static inline void sluice_json_int(const char *key, int64_t value) {
+    char text[21] = "-";
+    uint32_t negative = value < 0, n = sluice_whole(text + negative, negative ? -(uint64_t)value : (uint64_t)value);
+    sluice_json_raw(key, (sluice_text){text, n + negative});
+}
+
+static inline void sluice_json_bool(const char *key, bool value) { sluice_json_raw(key, sluice_str(value ? "true" : "false")); }
+
+static inline void sluice_json_end(void) {
+    sluice_append_byte('}');
+    if (sluice_out.full) return;
+    sluice_put32(sluice_out.bytes + sluice_out.json - 4, sluice_out.n - sluice_out.json);
+    sluice_close();
+}
 
 static inline int64_t sluice_long(const void *p, uint32_t n) { return (int64_t)((uint64_t)(uintptr_t)p << 32 | n); }
 
 static inline int64_t sluice_decided(uint8_t verdict, sluice_text why) {
     sluice_begin();
-    uint8_t *at = sluice_space(why.n < 4096 ? why.n : 4096);
-    __builtin_memcpy(at, why.p, why.n < 4096 ? why.n : 4096);
+    sluice_append(why.p, why.n < 4096 ? why.n : 4096);
     sluice_out.bytes[0] = verdict;
     sluice_put32(sluice_out.bytes + 4, sluice_out.n - 8);
     return sluice_long(sluice_out.bytes, sluice_out.n);
@@ -268,7 +478,8 @@ static inline int64_t sluice_retry(sluice_text why) { return sluice_decided(5, w
 
 /* sluice_emit publishes the outputs in the record's place; without one it is PASS. */
 static inline int64_t sluice_emit(void) {
-    if (sluice_out.full) return sluice_park(sluice_str("answer longer than SLUICE_OUT_MAX, or a label's name longer than 65,535 bytes"));
+    if (sluice_out.named) return sluice_park(sluice_str("a label's name is longer than 65535 bytes"));
+    if (sluice_out.full) return sluice_park(sluice_str("answer longer than SLUICE_OUT_MAX"));
     if (!sluice_out.outputs) return SLUICE_PASS;
     sluice_out.bytes[0] = 1;
     sluice_out.bytes[2] = (uint8_t)sluice_out.outputs, sluice_out.bytes[3] = (uint8_t)(sluice_out.outputs >> 8);
@@ -379,8 +590,42 @@ SLUICE_IMPORT(count) void sluice_import_count(const char *p, uint32_t n, int64_t
 SLUICE_IMPORT(observe) void sluice_import_observe(const char *p, uint32_t n, double value);
 SLUICE_IMPORT(payload) int32_t sluice_import_payload(int32_t record, uint32_t off, void *dst, uint32_t n);
 SLUICE_IMPORT(label) int32_t sluice_import_label(int32_t record, const char *key, uint32_t key_len, void *dst, uint32_t cap);
+SLUICE_IMPORT(now) int64_t sluice_import_now(void);
+SLUICE_IMPORT(dsp) int32_t sluice_import_dsp(int32_t record, int32_t kind, int32_t format, void *dst, uint32_t cap);
 
 static inline void sluice_log(int32_t level, sluice_text t) { sluice_import_log(level, t.p, t.n); }
+
+/* sluice_count adds to the module's counter of that name, sluice_observe one value to its distribution of that name. */
+static inline void sluice_count(sluice_text name, int64_t by) { sluice_import_count(name.p, name.n, by); }
+static inline void sluice_observe(sluice_text name, double value) { sluice_import_observe(name.p, name.n, value); }
+
+/* sluice_now is the time of the record, microseconds, also where there is no record at hand; 0 before the first. */
+static inline int64_t sluice_now(void) { return sluice_import_now(); }
+
+/* sluice_pull copies a part of the record's payload, for manifests with payload = "pull". */
+static inline sluice_text sluice_pull(uint32_t off, void *dst, uint32_t n) {
+    int32_t got = sluice_import_payload(0, off, dst, n);
+    return (sluice_text){(const char *)dst, got < 0 ? 0 : (uint32_t)got};
+}
+
+/* sluice_label copies the value of any label, declared or not, at the price of a call of the host. p = 0: the record has none, or it is longer
+ * than cap. */
+static inline sluice_text sluice_label(sluice_text name, void *dst, uint32_t cap) {
+    int32_t n = sluice_import_label(0, name.p, name.n, dst, cap);
+    return n < 0 || (uint32_t)n > cap ? sluice_none : (sluice_text){(const char *)dst, (uint32_t)n};
+}
+
+enum { SLUICE_F32, SLUICE_F64, SLUICE_I16, SLUICE_I32 };
+
+/* sluice_stats_t is what the host knows of a payload of numbers without copying it to the module. */
+typedef struct {
+    double count, mean, rms, least, most, peak, crest, kurtosis;
+} sluice_stats_t;
+
+/* sluice_stats asks the host; false: the payload is no whole number of such values. */
+static inline bool sluice_stats(int32_t format, sluice_stats_t *into) {
+    return sluice_import_dsp(0, 1, format, into, sizeof *into) == sizeof *into;
+}
 
 /* ---- the exports ---- */
 

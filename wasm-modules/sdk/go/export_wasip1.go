@@ -78,3 +78,9 @@ func importPayload(record int32, from int32, ptr unsafe.Pointer, n uint32) int32
 
 //go:wasmimport sluice1 label
 func importLabel(record int32, key unsafe.Pointer, keyLen uint32, ptr unsafe.Pointer, n uint32) int32
+
+//go:wasmimport sluice1 now
+func importNow() int64
+
+//go:wasmimport sluice1 dsp
+func importDSP(record, kind, format int32, ptr unsafe.Pointer, n uint32) int32

@@ -1,6 +1,10 @@
 package sluice
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/sluicebridge/sluice/runtime/abi"
+)
 
 // Log writes a line into the host's log; levels are abi.LevelDebug to abi.LevelError.
 func Log(level int32, text string) {
@@ -47,4 +51,19 @@ func Label(name string, dst []byte) []byte {
 		}
 		dst = make([]byte, n)
 	}
+}
+
+// Now is the time of the record in microseconds, also where there is no record at hand; 0 before the first.
+func Now() int64 { return importNow() }
+
+// Stats is what the host knows of a payload of numbers without copying it to the module. A constant signal has neither crest nor kurtosis: they are 0.
+type Stats struct {
+	Count, Mean, RMS, Least, Most, Peak, Crest, Kurtosis float64
+}
+
+// StatsOf asks the host about the record's payload as numbers of a format, abi.F32 to abi.I32; ok is false where it is no whole number of them.
+func StatsOf(format int32) (s Stats, ok bool) {
+	const size = unsafe.Sizeof(s)
+	n := importDSP(0, abi.DSPStats, format, unsafe.Pointer(&s), uint32(size))
+	return s, n == int32(size)
 }

@@ -1,6 +1,9 @@
 package sluice
 
-import "unicode/utf8"
+import (
+	"strconv"
+	"unicode/utf8"
+)
 
 // Writer appends one JSON object to a buffer that it keeps. The zero value is ready; Reset begins the next one. Keys are written as they come,
 // in their order.
@@ -26,6 +29,18 @@ func (w *Writer) Text(key string, value []byte) {
 func (w *Writer) Float(key string, value float64, digits int) {
 	w.key(key)
 	w.buf = AppendFloat(w.buf, value, digits)
+}
+
+// Int writes a member that is an integer.
+func (w *Writer) Int(key string, value int64) {
+	w.key(key)
+	w.buf = AppendInt(w.buf, value)
+}
+
+// Bool writes a member that is true or false.
+func (w *Writer) Bool(key string, value bool) {
+	w.key(key)
+	w.buf = strconv.AppendBool(w.buf, value)
 }
 
 // Raw writes a member whose value is JSON already.
