@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"math"
 	"os"
@@ -20,8 +21,8 @@ const (
 	jobBatches = 400
 )
 
-// BenchmarkLabelJob is the price of a guest for next to no work: of twelve labels one is looked at and three are renamed. Goals: C at most 4
-// times, Go at most 25 times the closure.
+// BenchmarkLabelJob is the price of a guest for next to no work: of twelve labels one is looked at and three are renamed. Goals: C and Rust at
+// most 4 times, AssemblyScript at most 10 times, Go at most 25 times the closure.
 func BenchmarkLabelJob(b *testing.B) {
 	var rs []bridge.Record
 	for i := range jobBatch {
@@ -46,8 +47,15 @@ func BenchmarkWaveformFeatures(b *testing.B) {
 	job(b, "wave", rs, closureWave)
 }
 
-// job runs a closure, the guest in C and the one in Go alternately, metered, with all that a chain does around them, and reports the median of the ratios.
-// Of each turn the fastest batch counts: what else the machine does then slows none of the three.
+// languages that a guest of the job may be written in: the file, and the make target that builds it. Go needs none.
+var languages = []struct{ name, file, target string }{
+	{"C", "main.c", "c-module"}, {"Rust", "main.rs", "rust-module"}, {"AssemblyScript", "main.ts", "as-module"},
+	{"Zig", "main.zig", "zig-module"}, {"Go", "main.go", ""},
+}
+
+// job runs a closure and the guests that do the same, alternately, metered, with all that a chain does around them, and reports the medians of the ratios.
+// Of each turn the fastest batch counts: what else the machine does then slows none of them. A guest's toolchain that is missing leaves its row
+// out, or fails under E2E=require. None may allocate on the way of a record.
 func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Record, *bridge.Results)) {
 	dir := b.TempDir()
 	rt, err := host.New(b.Context(), filepath.Join(dir, "cache"), slog.New(slog.DiscardHandler))
@@ -55,22 +63,48 @@ func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Re
 		b.Fatal(err)
 	}
 	defer rt.Close(context.Background())
-	inC, inGo := jobChain(b, rt, dir, name, "C"), jobChain(b, rt, dir, name, "Go")
-	var native, c, g, ratioC, ratioGo []float64
-	for range pairs {
-		x := fastest(b, rs, func(out *bridge.Results) error { closure(rs, out); return nil })
-		y := fastest(b, rs, func(out *bridge.Results) error { return inC.Apply(b.Context(), "b/e", rs, out) })
-		z := fastest(b, rs, func(out *bridge.Results) error { return inGo.Apply(b.Context(), "b/e", rs, out) })
-		native, c, g = append(native, x), append(c, y), append(g, z)
-		ratioC, ratioGo = append(ratioC, y/x), append(ratioGo, z/x)
+	rows := []row{{name: "closure", apply: func(out *bridge.Results) error { closure(rs, out); return nil }}}
+	for _, l := range languages {
+		path := filepath.Join(dir, l.name+".wasm")
+		if !buildJob(b, path, name, l.file, l.target) {
+			continue
+		}
+		c := jobChain(b, rt, path, name+l.name)
+		rows = append(rows, row{name: l.name, apply: func(out *bridge.Results) error { return c.Apply(b.Context(), "b/e", rs, out) }})
 	}
-	b.ReportMetric(median(native), "closure_ns")
-	b.ReportMetric(median(c), "C_ns")
-	b.ReportMetric(median(g), "Go_ns")
-	b.ReportMetric(median(ratioC), "C/closure")
-	b.ReportMetric(median(ratioGo), "Go/closure")
+	for range pairs {
+		for i := range rows {
+			ns := fastest(b, rs, rows[i].apply)
+			rows[i].ns = append(rows[i].ns, ns)
+			rows[i].ratios = append(rows[i].ratios, ns/rows[0].ns[len(rows[i].ns)-1])
+		}
+	}
+	for i := range rows {
+		r := &rows[i]
+		out := new(bridge.Results)
+		allocs := testing.AllocsPerRun(10, func() { // of a batch
+			out.Reset()
+			if err := r.apply(out); err != nil {
+				b.Fatal(err)
+			}
+		})
+		if i > 0 && allocs >= 1 {
+			b.Errorf("%s: %v allocations a batch, want none", r.name, allocs)
+		}
+		b.ReportMetric(median(r.ns), r.name+"_ns")
+		if i > 0 {
+			b.ReportMetric(median(r.ratios), r.name+"/closure")
+		}
+		b.Logf("%-14s %.0f ns a record, %.2f times the closure", r.name, r.ns, r.ratios)
+	}
 	b.ReportMetric(0, "ns/op")
-	b.Logf("closure %.0f, C %.0f, Go %.0f ns a record, ratios %.2f and %.2f", native, c, g, ratioC, ratioGo)
+}
+
+// row is one way to do the job and what it took: nanoseconds a record, and that by what the closure took in the same turn.
+type row struct {
+	name       string
+	apply      func(*bridge.Results) error
+	ns, ratios []float64
 }
 
 // fastest is the nanoseconds that a record took in the fastest of many batches.
@@ -91,21 +125,39 @@ func fastest(b *testing.B, rs []bridge.Record, apply func(*bridge.Results) error
 	return float64(least.Nanoseconds()) / float64(len(rs))
 }
 
-// jobChain builds the guest that does the job, as modules.mk builds modules, and makes a chain of it.
-func jobChain(b *testing.B, rt *host.Runtime, dir, name, language string) *host.Chain {
+// buildJob builds the guest that does a job, as modules.mk builds modules. It is false where there is none in that language, or no toolchain.
+func buildJob(b *testing.B, path, name, file, target string) bool {
 	b.Helper()
-	const guests = "../../runtime/host/testdata/"
-	cfg := host.Default()
-	cfg.Path = filepath.Join(dir, name+language+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", cfg.Path, guests+name)
+	const guests = "runtime/host/testdata/"
+	source := guests + name + "/" + file
+	if _, err := os.Stat("../../" + source); errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", path, "../../"+guests+name)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if language == "C" {
-		cmd = exec.Command("make", "-s", "-C", "../..", "c-module", "SRC=runtime/host/testdata/"+name+"/main.c", "OUT="+cfg.Path)
+	if target != "" {
+		missing, err := exec.Command("make", "-s", "-C", "../..", target+"-missing").CombinedOutput()
+		switch {
+		case err != nil || len(missing) > 0 && os.Getenv("E2E") == "require":
+			b.Fatalf("%s%v", missing, err)
+		case len(missing) > 0:
+			b.Logf("%s left out: %s", file, missing)
+			return false
+		}
+		cmd = exec.Command("make", "-s", "-C", "../..", target, "SRC="+source, "OUT="+path)
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("build %s in %s: %v\n%s", name, language, err, out)
+		b.Fatalf("build %s: %v\n%s", source, err, out)
 	}
-	m, err := rt.Load(b.Context(), name+language, cfg)
+	return true
+}
+
+// jobChain makes a chain of one module.
+func jobChain(b *testing.B, rt *host.Runtime, path, name string) *host.Chain {
+	b.Helper()
+	cfg := host.Default()
+	cfg.Path = path
+	m, err := rt.Load(b.Context(), name, cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -63,6 +63,26 @@ __attribute__((weak, no_builtin("memset"))) void *memset(void *dst, int c, size_
     return dst;
 }
 
+/* sluice_copy is memcpy for texts, which are short: two moves that overlap cost less than an instruction for any length. */
+static inline void sluice_copy(void *to, const void *from, uint32_t n) {
+    char *dst = to;
+    const char *src = from;
+    if (n > 16) {
+        __builtin_memcpy(dst, src, n);
+    } else if (n >= 8) {
+        uint64_t first, last;
+        __builtin_memcpy(&first, src, 8), __builtin_memcpy(&last, src + n - 8, 8);
+        __builtin_memcpy(dst, &first, 8), __builtin_memcpy(dst + n - 8, &last, 8);
+    } else if (n >= 4) {
+        uint32_t first, last;
+        __builtin_memcpy(&first, src, 4), __builtin_memcpy(&last, src + n - 4, 4);
+        __builtin_memcpy(dst, &first, 4), __builtin_memcpy(dst + n - 4, &last, 4);
+    } else if (n) {
+        char first = src[0], middle = src[n / 2], last = src[n - 1];
+        dst[0] = first, dst[n / 2] = middle, dst[n - 1] = last;
+    }
+}
+
 static inline sluice_text sluice_str(const char *zero_terminated) {
     sluice_text t = {zero_terminated, 0};
     while (zero_terminated[t.n]) t.n++;
@@ -235,11 +255,21 @@ static inline uint32_t sluice_decimal(char *dst, double v, uint32_t digits) {
 
 /* ---- the record ---- */
 
-static inline uint32_t sluice_u16(const uint8_t *b) { return b[0] | (uint32_t)b[1] << 8; }
-static inline uint32_t sluice_u32(const uint8_t *b) { return sluice_u16(b) | sluice_u16(b + 2) << 16; }
+static inline uint32_t sluice_u16(const uint8_t *b) {
+    uint16_t v;
+    __builtin_memcpy(&v, b, 2);
+    return v;
+}
+
+static inline uint32_t sluice_u32(const uint8_t *b) {
+    uint32_t v;
+    __builtin_memcpy(&v, b, 4);
+    return v;
+}
 
 static inline sluice_text sluice_ref(const uint8_t *r, uint32_t at) {
-    sluice_text t = {(const char *)r + sluice_u16(r + at), sluice_u16(r + at + 2)};
+    uint32_t ref = sluice_u32(r + at);
+    sluice_text t = {(const char *)r + (ref & 0xffff), ref >> 16};
     return t;
 }
 
@@ -291,34 +321,33 @@ static struct {
     uint8_t bytes[SLUICE_OUT_MAX];
 } sluice_out;
 
-static inline void sluice_put32(uint8_t *b, uint32_t v) {
-    b[0] = (uint8_t)v, b[1] = (uint8_t)(v >> 8), b[2] = (uint8_t)(v >> 16), b[3] = (uint8_t)(v >> 24);
-}
+static inline void sluice_put32(uint8_t *b, uint32_t v) { __builtin_memcpy(b, &v, 4); }
 
-/* sluice_space makes room in the answer, zeroed; 0: it is full, and will be parked. */
+/* sluice_space makes room in the answer; 0: it is full, and will be parked. */
 static inline uint8_t *sluice_space(uint32_t n) {
     if (n > SLUICE_OUT_MAX - sluice_out.n) {
         sluice_out.full = true;
         return 0;
     }
     uint8_t *at = sluice_out.bytes + sluice_out.n;
-    __builtin_memset(at, 0, n);
     sluice_out.n += n;
     return at;
 }
 
 /* sluice_begin begins an answer; SLUICE_MODULE does it before each call of process. */
 static inline void sluice_begin(void) {
-    sluice_out.n = sluice_out.output = sluice_out.outputs = sluice_out.json = 0;
+    sluice_out.output = sluice_out.outputs = sluice_out.json = 0;
     sluice_out.full = sluice_out.named = false;
-    sluice_space(8);
+    sluice_out.n = 8; /* the head is written at the end */
 }
 
 /* sluice_output begins the next output: at first it is the record itself. */
 static inline void sluice_output(void) {
-    sluice_out.output = sluice_out.n;
+    uint8_t *at = sluice_space(8);
+    if (!at) return;
+    sluice_put32(at, 0), sluice_put32(at + 4, 0);
+    sluice_out.output = sluice_out.n - 8;
     sluice_out.outputs++;
-    sluice_space(8);
 }
 
 /* sluice_close makes the open output end where the answer ends. */
@@ -335,14 +364,12 @@ static inline void sluice_op(uint8_t code, sluice_text key, sluice_text value) {
     uint32_t n = 8 + key.n + value.n; /* both lie in the memory, so this is below 2 GiB */
     uint8_t *at = sluice_space(n);
     if (!at) return;
-    at[0] = code;
-    at[2] = (uint8_t)key.n, at[3] = (uint8_t)(key.n >> 8);
+    sluice_put32(at, code | key.n << 16);
     sluice_put32(at + 4, value.n);
-    __builtin_memcpy(at + 8, key.p, key.n);
-    __builtin_memcpy(at + 8 + key.n, value.p, value.n);
+    sluice_copy(at + 8, key.p, key.n);
+    sluice_copy(at + 8 + key.n, value.p, value.n);
     uint8_t *head = sluice_out.bytes + sluice_out.output;
-    uint32_t ops = sluice_u16(head + 4) + 1;
-    head[4] = (uint8_t)ops, head[5] = (uint8_t)(ops >> 8);
+    sluice_put32(head + 4, (sluice_u32(head + 4) + 1) & 0xffff);
     sluice_close();
 }
 
@@ -376,7 +403,7 @@ static inline void sluice_cut_payload(uint32_t off, uint32_t n) {
 
 static inline void sluice_append(const char *p, uint32_t n) {
     uint8_t *at = sluice_space(n);
-    if (at) __builtin_memcpy(at, p, n);
+    if (at) sluice_copy(at, p, n);
 }
 
 static inline void sluice_append_byte(char c) { sluice_append(&c, 1); }
@@ -467,7 +494,7 @@ static inline int64_t sluice_long(const void *p, uint32_t n) { return (int64_t)(
 static inline int64_t sluice_decided(uint8_t verdict, sluice_text why) {
     sluice_begin();
     sluice_append(why.p, why.n < 4096 ? why.n : 4096);
-    sluice_out.bytes[0] = verdict;
+    sluice_put32(sluice_out.bytes, verdict);
     sluice_put32(sluice_out.bytes + 4, sluice_out.n - 8);
     return sluice_long(sluice_out.bytes, sluice_out.n);
 }
@@ -481,8 +508,7 @@ static inline int64_t sluice_emit(void) {
     if (sluice_out.named) return sluice_park(sluice_str("a label's name is longer than 65535 bytes"));
     if (sluice_out.full) return sluice_park(sluice_str("answer longer than SLUICE_OUT_MAX"));
     if (!sluice_out.outputs) return SLUICE_PASS;
-    sluice_out.bytes[0] = 1;
-    sluice_out.bytes[2] = (uint8_t)sluice_out.outputs, sluice_out.bytes[3] = (uint8_t)(sluice_out.outputs >> 8);
+    sluice_put32(sluice_out.bytes, 1 | sluice_out.outputs << 16);
     sluice_put32(sluice_out.bytes + 4, sluice_out.n - 8);
     return sluice_long(sluice_out.bytes, sluice_out.n);
 }
