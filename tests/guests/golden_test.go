@@ -33,7 +33,7 @@ func TestGolden(t *testing.T) {
 func (w *workshop) golden(t *testing.T, source, file string) {
 	name := filepath.Base(source)
 	if _, err := os.Stat(source + "/main.c"); err == nil {
-		w.buildC(t, name, source+"/main.c")
+		w.buildGuest(t, name, source+"/main.c")
 	} else if err := w.buildGo(source); err != nil {
 		t.Fatal(err)
 	}
