@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Chain is a pipeline's modules, in their order.
@@ -13,6 +14,9 @@ type Chain interface {
 	Apply(ctx context.Context, stream string, rs []Record, out *Results) error
 	// Discard forgets what the modules remember of the stream beyond what was committed.
 	Discard(stream string)
+	// Flush adds what the modules hold back of the stream to out: one verdict, on the flush's key, where that is anything, none where it is
+	// nothing. Called and failing like Apply.
+	Flush(ctx context.Context, stream string, f Flush, out *Results) error
 }
 
 // Intake takes batches in for one pipeline. The zero value of Chain passes every record unchanged.
@@ -34,6 +38,7 @@ type stream struct {
 	keys    []Key
 	results Results
 	append  Append
+	due     atomic.Int32 // ticks that are still to come
 }
 
 // Deliver takes a batch in. nil: all of it is durably ours, was before, or was dropped; the sender may forget it. Any error: the sender
@@ -59,6 +64,7 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 		in.discard(b.Stream)
 		return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)
 	}
+	s.due.Store(ticksDue)
 	CrashPoint("intake.appended")
 	// Now, not before: whoever called comes again with the same batch after an error, many times where the ledger is full.
 	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
@@ -93,6 +99,18 @@ func (in *Intake) Update(ctx context.Context, streamName string, keys []Key, kno
 
 func (in *Intake) take(ctx context.Context, name string) (*stream, error) {
 	in.mu.Lock()
+	s := in.stream(name)
+	in.mu.Unlock()
+	select {
+	case <-s.lock:
+		return s, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for stream %s: %w", name, ErrRetry)
+	}
+}
+
+// stream returns a stream, new where it is not; in.mu is held.
+func (in *Intake) stream(name string) *stream {
 	s := in.streams[name]
 	if s == nil {
 		if in.streams == nil {
@@ -102,13 +120,7 @@ func (in *Intake) take(ctx context.Context, name string) (*stream, error) {
 		s.lock <- struct{}{}
 		in.streams[name] = s
 	}
-	in.mu.Unlock()
-	select {
-	case <-s.lock:
-		return s, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for stream %s: %w", name, ErrRetry)
-	}
+	return s
 }
 
 func (s *stream) release() { s.lock <- struct{}{} }

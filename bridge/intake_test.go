@@ -81,6 +81,29 @@ func (c *counting) Apply(_ context.Context, stream string, rs []bridge.Record, o
 	return nil
 }
 
+// Flush says how many records there were since the last flush, in a message of its own.
+func (c *counting) Flush(_ context.Context, stream string, f bridge.Flush, out *bridge.Results) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.count[stream]
+	if !ok {
+		s, _, err := c.states.State("p", stream, "counting")
+		if err != nil {
+			return err
+		}
+		fmt.Sscan(string(s.Bytes), &n)
+	}
+	c.count[stream] = 0
+	if c.err != nil || n == 0 {
+		return c.err
+	}
+	r := bridge.Record{Time: f.Key.Time, Revision: f.Key.Revision, Payload: out.Copy(fmt.Appendf(nil, "%d by %d", n, f.Reason))}
+	out.Messages = append(out.Messages, bridge.Message{Record: r})
+	out.Verdicts = append(out.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
+	out.States = append(out.States, bridge.State{Module: "counting", Bytes: []byte("0")})
+	return nil
+}
+
 func (c *counting) Discard(stream string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,6 +289,8 @@ func (kinds) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.
 }
 
 func (kinds) Discard(string) {}
+
+func (kinds) Flush(context.Context, string, bridge.Flush, *bridge.Results) error { return nil }
 
 // TestDeliverLate: that a record was late is stored with its verdict, whatever that is; modules and messages see it in the flags.
 func TestDeliverLate(t *testing.T) {

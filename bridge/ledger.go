@@ -18,12 +18,15 @@ type Ledger interface {
 	// Want notes updates (key and label hash) that should pass Fresh once, the last one of a time where there are more; known[i] where that
 	// revision is the last that was appended of its time: one that came back after another is wanted again. Durable on return.
 	Want(ctx context.Context, pipeline, stream string, keys []Key, known []bool) error
+	// NextFlush returns the key that a flush of the stream has in its Append: the time of the newest record that was taken in, so that no
+	// record is hidden by it, and a number that no Append before it had. found is false where nothing was. ErrUnknown as in Fresh.
+	NextFlush(pipeline, stream string) (k Key, found bool, err error)
 }
 
 // Append is one atomic write of an intake: what was seen, what the modules decided, what is to be sent.
 type Append struct {
 	Pipeline, Stream string
-	Keys             []Key     // of the records decided on, ascending
+	Keys             []Key     // of the records decided on, ascending, or that of a flush
 	Verdicts         []Verdict // one for each key
 	Messages         []Message
 	Parked           []Parking

@@ -18,6 +18,7 @@ type Metrics struct {
 	BatchResponses    Counters // by HTTP status
 	Pubacks           Counters // by MQTT reason code, hex
 	ModuleTraps       Counters // by module
+	Flushes           Counters // by "pipeline/reason": tick, shutdown, swap or failed
 	ModuleDrops       Counters // by "module/reason": records dropped, under the name that the module's manifest gives the reason
 	ReconcileMissing  Counters // by input: records the edge store had and the ledger lacked
 	LedgerFsync       Histogram
@@ -110,6 +111,17 @@ func (m *Metrics) received(pipeline string, records, repeated int) {
 	if repeated > 0 {
 		m.RecordsDuplicate.At(pipeline).Add(int64(repeated))
 	}
+}
+
+func (m *Metrics) flushed(pipeline string, reason FlushReason, err error) {
+	if m == nil {
+		return
+	}
+	what := map[FlushReason]string{FlushTick: "tick", FlushShutdown: "shutdown", FlushSwap: "swap"}[reason]
+	if err != nil {
+		what = "failed"
+	}
+	m.Flushes.At(pipeline + "/" + what).Add(1)
 }
 
 func (m *Metrics) taken(pipeline string, vs []Verdict) {

@@ -24,7 +24,7 @@ const (
 // whoever keeps them longer.
 type Record struct {
 	Time        int64  // microseconds since the Unix epoch: the record's key in its stream (an offset for Kafka)
-	Revision    uint64 // 0 as first written; else the hash of the labels after an update (see LabelHash)
+	Revision    uint64 // 0 as first written; else the hash of the labels after an update (see LabelHash), or the number of a flush (see MaxFlush)
 	Flags       Flags
 	ContentType []byte
 	Labels      []Label // in the order of the wire
@@ -56,7 +56,7 @@ func Entry(stream string) string {
 }
 
 // LabelHash is the revision of a record whose labels were updated: FNV-1a over the labels, sorted by name as ReductStore sends them,
-// each length-prefixed so that no two different sets collide by concatenation. It is never 0.
+// each length-prefixed so that no two different sets collide by concatenation. It is never below MaxFlush: those are numbers of flushes.
 func LabelHash(labels []Label) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)
@@ -70,8 +70,8 @@ func LabelHash(labels []Label) uint64 {
 		add(l.Name)
 		add(l.Value)
 	}
-	if h == 0 {
-		return 1
+	if h < MaxFlush {
+		h += MaxFlush
 	}
 	return h
 }

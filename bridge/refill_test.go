@@ -26,6 +26,8 @@ func (splitting) Apply(_ context.Context, _ string, rs []bridge.Record, out *bri
 }
 func (splitting) Discard(string) {}
 
+func (splitting) Flush(context.Context, string, bridge.Flush, *bridge.Results) error { return nil }
+
 // TestRemake: of a record the messages that are wanted are made and stored again, marked as sent again and out of order, and nothing is noted
 // of the record itself.
 func TestRemake(t *testing.T) {

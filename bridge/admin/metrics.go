@@ -138,6 +138,10 @@ func (c collector) modules(e emitter, s Status) {
 		name, reason, _ := strings.Cut(value, "/")
 		e.counter("module_drops_total", "Records that a module dropped, by the reason it gave.", n, "module", name, "reason", reason)
 	})
+	c.metrics.Flushes.Each(func(value string, n int64) {
+		pipeline, reason, _ := strings.Cut(value, "/")
+		e.counter("flushes_total", "Streams whose modules were asked for what they hold back, by why, or failed.", n, "pipeline", pipeline, "reason", reason)
+	})
 	c.metrics.ModuleTraps.Each(func(name string, n int64) {
 		e.counter("module_traps_total", "Calls that ended in a trap or without fuel.", n, "module", name)
 	})

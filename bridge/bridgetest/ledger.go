@@ -60,6 +60,7 @@ type fakeStream struct {
 	wanted  map[int64]uint64 // revision by time
 	states  map[string]bridge.State
 	unknown bool
+	stored  uint64 // Appends with keys
 }
 
 type fakeRow struct {
@@ -262,11 +263,17 @@ func (l *Ledger) checkAppend(a *bridge.Append) error {
 }
 
 func (l *Ledger) store(s *fakeStream, a *bridge.Append) {
+	if len(a.Keys) > 0 {
+		s.stored++
+	}
 	for i, k := range a.Keys {
 		if len(s.last) == 0 || k.Time > s.newest {
 			s.newest = k.Time
 		}
 		s.seen[k] = a.Verdicts[i]
+		if k.Flushed() {
+			continue
+		}
 		s.last[k.Time] = k.Revision
 		if s.wanted[k.Time] == k.Revision {
 			delete(s.wanted, k.Time)
@@ -321,6 +328,17 @@ func (l *Ledger) Want(_ context.Context, pipeline, stream string, keys []bridge.
 		}
 	}
 	return nil
+}
+
+// NextFlush implements bridge.Ledger.
+func (l *Ledger) NextFlush(pipeline, stream string) (bridge.Key, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.stream(pipeline, stream)
+	if s.unknown {
+		return bridge.Key{}, false, fmt.Errorf("next flush of %s: %w", stream, bridge.ErrUnknown)
+	}
+	return bridge.Key{Time: s.newest, Revision: s.stored + 1}, len(s.last) > 0, nil
 }
 
 // State implements bridge.States.

@@ -109,11 +109,34 @@ func caseWantedUnseen(r *ledgerRun) {
 
 func caseKnown(r *ledgerRun) {
 	a := batch("b/e", 1, 2, 3)
-	a.Keys[1].Revision = 77
+	const rev = bridge.MaxFlush + 77
+	a.Keys[1].Revision = rev
 	r.ok(r.Ledger.Append(context.Background(), a))
 	r.reopen()
-	keys := []bridge.Key{{Time: 2, Revision: 77}, {Time: 2, Revision: 78}, {Time: 1, Revision: 77}}
+	keys := []bridge.Key{{Time: 2, Revision: rev}, {Time: 2, Revision: rev + 1}, {Time: 1, Revision: rev}}
 	r.want("known", r.asked("b/e", keys...), []bool{true, false, false})
+}
+
+// caseFlushed: what comes of a flush hides no record, has an identity that no other has, and says nothing about labels.
+func caseFlushed(r *ledgerRun) {
+	_, found, err := r.Ledger.NextFlush("p", "b/e")
+	r.ok(err)
+	r.want("found before the first record", found, false)
+	r.append("b/e", 1, 5)
+	r.append("b/e", 3)
+	seen := make(map[bridge.Key]bool)
+	for range 3 {
+		k, found, err := r.Ledger.NextFlush("p", "b/e")
+		r.ok(err)
+		r.want("found, newest, a number, not seen before", []any{found, k.Time, k.Flushed(), seen[k]}, []any{true, int64(5), true, false})
+		seen[k] = true
+		r.revised("b/e", k.Time, k.Revision)
+		r.append("b/e", 4+int64(len(seen))*-10)
+		r.reopen()
+	}
+	r.want("fresh", r.fresh("b/e", records(4, 5, 6)), []bool{true, false, true})
+	r.want("known as first written", r.asked("b/e", bridge.Key{Time: 5}), []bool{true})
+	r.want("verdicts", len(r.Verdicts("p", "b/e")), 9)
 }
 
 // revised appends an update that was asked for.

@@ -48,6 +48,7 @@ var ledgerCases = []struct {
 	{"an update that was asked for passes once", caseWanted},
 	{"an unseen record that was asked for passes with its revision", caseWantedUnseen},
 	{"a revision that was appended is known", caseKnown},
+	{"a flush has a key of its own and hides no record", caseFlushed},
 	{"rule 2: labels that were changed back are another update", caseChangedBack},
 	{"the update that was wanted last is waited for", caseWantedAgain},
 	{"rule 3: states and parked records come with the batch", caseStates},

@@ -161,6 +161,27 @@ func (l *Log) State(pipeline, name, module string) (bridge.State, bool, error) {
 	return st, true, nil
 }
 
+// Held returns the streams of which a module of the pipeline has a state.
+func (l *Log) Held(ctx context.Context, pipeline string) ([]string, error) {
+	rows, err := l.reader.QueryContext(ctx, "SELECT DISTINCT s.name FROM state t JOIN stream s ON s.id=t.stream WHERE s.pipeline=?", pipeline)
+	if err != nil {
+		return nil, fmt.Errorf("streams with a state: %w", l.readError(err))
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, fmt.Errorf("streams with a state: %w", l.readError(err))
+		}
+		names = append(names, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("streams with a state: %w", l.readError(err))
+	}
+	return names, nil
+}
+
 func (t *tx) putState(stream uint32, s *bridge.State) error {
 	crc := seal(s.Bytes, uint64(stream), uint64(s.Version))
 	return t.exec(sqlState, int64(stream), s.Module, s.SHA256, int64(s.Version), int64(crc), notNil(s.Bytes))

@@ -102,14 +102,17 @@ func hasTime(ks []bridge.Key, t int64) bool {
 	return ok
 }
 
-// lastRevision returns the last one of a time that keys, by time, contain.
+// lastRevision returns the last one of a time that keys, by time, contain, but for flushes.
 func lastRevision(ks []bridge.Key, t int64) (revision uint64, found bool) {
 	at, found := slices.BinarySearchFunc(ks, bridge.Key{Time: t}, compareTimes)
 	if !found {
 		return 0, false
 	}
-	for at+1 < len(ks) && ks[at+1].Time == t {
-		at++
+	found = false
+	for ; at < len(ks) && ks[at].Time == t; at++ {
+		if !ks[at].Flushed() {
+			revision, found = ks[at].Revision, true
+		}
 	}
-	return ks[at].Revision, true
+	return revision, found
 }

@@ -103,6 +103,15 @@ func (l *Log) markKnown(s *stream, keys []bridge.Key, known []bool) error {
 	return nil
 }
 
+// NextFlush implements bridge.Ledger. The number is that of the Append to come: it is dense, durable with the key, and not given again before it is.
+func (l *Log) NextFlush(pipeline, name string) (k bridge.Key, found bool, err error) {
+	s, err := l.settledStream(pipeline, name)
+	if err != nil {
+		return k, false, fmt.Errorf("next flush of %s: %w", name, err)
+	}
+	return bridge.Key{Time: s.newest, Revision: s.appends + 1}, s.any, nil
+}
+
 // StreamInfo is what is known of a stream.
 type StreamInfo struct {
 	Pipeline, Stream string

@@ -174,7 +174,9 @@ func (c *comparison) countKeys() {
 	for i := range c.keys {
 		k := &c.keys[i]
 		row := c.row(c.name, k.Time)
-		row.Seen++
+		if !k.Flushed() {
+			row.Seen++
+		}
 		if k.late {
 			row.Late++
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/bridge/config"
@@ -29,6 +30,20 @@ func (c *chain) Apply(ctx context.Context, stream string, rs []bridge.Record, ou
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.now.Apply(ctx, stream, rs, out)
+}
+
+// Flush implements bridge.Chain.
+func (c *chain) Flush(ctx context.Context, stream string, f bridge.Flush, out *bridge.Results) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.now.Flush(ctx, stream, f, out)
+}
+
+// tick is how long that of the modules in effect is.
+func (c *chain) tick() time.Duration {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.now.Tick()
 }
 
 // Discard implements bridge.Chain.

@@ -135,6 +135,11 @@ func (g *gate) openPipelines(ctx context.Context, f *file) error {
 	for name := range f.Pipelines {
 		g.chains[name] = &chain{now: chains[name]}
 		g.intakes[name] = &bridge.Intake{Pipeline: name, Ledger: g.store, Chain: g.chains[name], Metrics: &g.metrics}
+		held, err := g.store.Held(ctx, name)
+		if err != nil {
+			return err
+		}
+		g.intakes[name].Held(held...)
 	}
 	return nil
 }
@@ -328,10 +333,10 @@ func readToken(file, token *string) error {
 	return nil
 }
 
-// run works until ctx ends or something cannot go on. Inputs stop first, then remotes, and the ledger when nobody writes to it any
-// more; the status page stays to the end.
+// run works until ctx ends or something cannot go on. Inputs stop first, then modules say what they hold, then remotes stop, and the ledger when
+// nobody writes to it any more; the status page stays to the end.
 func (g *gate) run(ctx context.Context, more ...part) error {
-	stages := [][]part{more, nil, {{"ledger", g.store.Run}}, nil}
+	stages := [][]part{more, nil, nil, {{"ledger", g.store.Run}}, nil}
 	for _, in := range g.inputs {
 		if in.target != nil {
 			stages[0] = append(stages[0], part{"input " + in.name, func(ctx context.Context) error { return in.target.Serve(ctx, in.listener) }})
@@ -343,11 +348,14 @@ func (g *gate) run(ctx context.Context, more ...part) error {
 	if g.store.Restored() != "" {
 		stages[0] = append(stages[0], part{"recovery", g.recover})
 	}
+	for name, in := range g.intakes {
+		stages[1] = append(stages[1], part{"ticks of " + name, func(ctx context.Context) error { return in.RunTicks(ctx, g.chains[name].tick) }})
+	}
 	for _, r := range g.remotes {
-		stages[1] = append(stages[1], part{"remote " + r.name, func(ctx context.Context) error { return r.mqtt.Run(ctx, r.outbox) }})
+		stages[2] = append(stages[2], part{"remote " + r.name, func(ctx context.Context) error { return r.mqtt.Run(ctx, r.outbox) }})
 	}
 	if g.admin != nil {
-		stages[3] = append(stages[3], part{"admin", g.admin.Run})
+		stages[4] = append(stages[4], part{"admin", g.admin.Run})
 	}
 	stop := context.AfterFunc(ctx, func() { g.stopping.Store(true) })
 	defer stop()

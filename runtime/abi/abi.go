@@ -69,7 +69,10 @@ const (
 
 // Reasons of ExportFlush.
 const (
-	FlushBatch int32 = 1 // the batch's last record was processed; outputs belong to it
+	FlushBatch    int32 = 1 // the batch's last record was processed; outputs belong to it
+	FlushTick     int32 = 2 // the manifest's tick has passed
+	FlushShutdown int32 = 3 // the process ends; the state is stored and loaded again
+	FlushSwap     int32 = 4 // a module of another state_version takes over; the state is set aside
 )
 
 // Levels of ImportLog.

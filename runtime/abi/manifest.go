@@ -12,6 +12,7 @@ type Manifest struct {
 	OutputsMax   int      `toml:"outputs_max"`   // most outputs of one record; default 16
 	State        string   `toml:"state"`         // none (default) | explicit: sluice_save and sluice_load
 	StateVersion uint32   `toml:"state_version"` // state of another version is not loaded
+	Tick         string   `toml:"tick"`          // such as "10s": flush is called that often between batches; empty = never
 	Reasons      []string `toml:"reasons"`       // names of the reasons that DROP gives by number, from 0
 	Config       []Key    `toml:"config"`        // what the config takes; none declared = anything goes
 }
@@ -86,6 +87,7 @@ func (m *Manifest) Validate() []string {
 	add(m.Name == "", "name: missing")
 	add(m.OutputsMax < 1 || m.OutputsMax > MaxOutputs, "outputs_max: want 1..65535")
 	add(m.State != StateNone && m.State != StateExplicit, "state: "+m.State+", want none or explicit")
+	add(m.Tick != "" && m.State != StateExplicit, "tick: "+m.Tick+", want state = \"explicit\": what is held back between batches must be in the state")
 	add(len(m.Labels) > MaxSlots, "labels: more than 1024")
 	add(len(m.Reasons) > MaxReasons, "reasons: more than 256")
 	_, ok := m.PayloadBytes()

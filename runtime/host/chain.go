@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/abi"
@@ -91,6 +93,43 @@ func (c *Chain) Apply(ctx context.Context, stream string, rs []bridge.Record, ou
 	return r.finish()
 }
 
+// Flush implements bridge.Chain. What a module says goes through those behind it like a record, and they say theirs.
+func (c *Chain) Flush(ctx context.Context, stream string, f bridge.Flush, out *bridge.Results) error {
+	if !slices.ContainsFunc(c.links, func(l link) bool { return l.due(f.Reason) }) {
+		return nil
+	}
+	r := c.begin(stream, nil, out)
+	defer c.end(r)
+	r.flush, r.origin = f.Reason, item{Message: bridge.Message{Record: bridge.Record{Time: f.Key.Time, Revision: f.Key.Revision}}}
+	out.Verdicts = append(out.Verdicts, bridge.Verdict{})
+	for i := range c.links {
+		if err := r.pass(ctx, &c.links[i]); err != nil {
+			return fmt.Errorf("module %s on %s: %w", c.links[i].name, stream, err)
+		}
+	}
+	if len(r.items) == 0 && out.Verdicts[r.base].Kind == bridge.Undecided {
+		out.Verdicts = out.Verdicts[:r.base]
+		return nil
+	}
+	return r.finish()
+}
+
+// due tells whether the module is asked for what it holds back.
+func (l *link) due(why bridge.FlushReason) bool {
+	return l.Stateful() && l.flushes && (why == bridge.FlushShutdown || why == bridge.FlushTick && l.tick > 0)
+}
+
+// Tick is how often Flush wants to be called for a tick, by the module that wants it most often; 0 = never.
+func (c *Chain) Tick() time.Duration {
+	var least time.Duration
+	for i := range c.links {
+		if t := c.links[i].tick; t > 0 && (least == 0 || t < least) {
+			least = t
+		}
+	}
+	return least
+}
+
 // Discard implements bridge.Chain: the instances that served the stream end (rule 4 of INVARIANTS.md).
 func (c *Chain) Discard(stream string) {
 	for i := range c.links {
@@ -115,12 +154,14 @@ type run struct {
 	stream string
 	entry  []byte
 	out    *bridge.Results
-	base   int            // where the batch's verdicts begin
-	items  []item         // before the current module
-	next   []item         // behind it
-	labels []bridge.Label // of the output that is made
-	from   []int          // of each of labels: the record's label its value is from, -1 = none
-	layout layout         // of the module's records
+	base   int                // where the batch's verdicts begin
+	flush  bridge.FlushReason // 0: a batch
+	origin item               // what outputs of a flush are made from: no label, no payload
+	items  []item             // before the current module
+	next   []item             // behind it
+	labels []bridge.Label     // of the output that is made
+	from   []int              // of each of labels: the record's label its value is from, -1 = none
+	layout layout             // of the module's records
 	plan   plan
 }
 
@@ -150,6 +191,7 @@ func (c *Chain) end(r *run) {
 	clear(r.labels)
 	r.forget()
 	r.items, r.next, r.labels, r.out = r.items[:0], r.next[:0], r.labels[:0], nil
+	r.flush = 0
 	c.mu.Lock()
 	c.runs = append(c.runs, r) // as many as there were batches at once
 	c.mu.Unlock()

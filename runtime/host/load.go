@@ -224,6 +224,7 @@ func (m *Module) take(text []byte) error {
 		return err
 	}
 	m.manifest = manifest
+	m.tick, _ = tickOf(manifest)
 	m.payload, _ = manifest.PayloadBytes()
 	m.allLabels = slices.Equal(manifest.Labels, []string{abi.AllLabels})
 	functions := m.compiled.ExportedFunctions()
@@ -231,6 +232,9 @@ func (m *Module) take(text []byte) error {
 		if _, found := functions[name]; !found && m.Stateful() {
 			return fmt.Errorf("export %s: missing, the manifest says state = %q", name, manifest.State)
 		}
+	}
+	if _, m.flushes = functions[abi.ExportFlush]; !m.flushes && m.tick > 0 {
+		return fmt.Errorf("export %s: missing, the manifest says tick = %q", abi.ExportFlush, manifest.Tick)
 	}
 	m.config, err = configJSON(manifest, m.cfg.Config)
 	return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/sluicebridge/sluice/runtime/abi"
@@ -29,8 +30,29 @@ func ParseManifest(text []byte) (*abi.Manifest, error) {
 	if bad := m.Validate(); len(bad) > 0 {
 		return nil, fmt.Errorf("manifest: %s", strings.Join(bad, "; "))
 	}
+	if _, err := tickOf(m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
 	return m, nil
 }
+
+// tickOf is a manifest's tick, 0 where it has none.
+func tickOf(m *abi.Manifest) (time.Duration, error) {
+	if m.Tick == "" {
+		return 0, nil
+	}
+	tick, err := time.ParseDuration(m.Tick)
+	if err != nil || tick < leastTick || tick > mostTick {
+		return 0, fmt.Errorf("tick: %q, want %s..%s", m.Tick, leastTick, mostTick)
+	}
+	return tick, nil
+}
+
+// Each tick may be a write for each stream.
+const (
+	leastTick = 100 * time.Millisecond
+	mostTick  = 24 * time.Hour
+)
 
 // configJSON checks the table [modules.NAME.config] by the manifest, fills in its defaults and encodes it for the guest.
 func configJSON(m *abi.Manifest, table map[string]any) ([]byte, error) {

@@ -27,8 +27,10 @@ type Module struct {
 	bytes    int64  // of the file
 	seed     uint64 // of the random numbers
 
-	payload   int // bytes that go along with a record; -1 = all
+	tick      time.Duration // between two flushes of a stream; 0 = none
+	payload   int           // bytes that go along with a record; -1 = all
 	allLabels bool
+	flushes   bool // exports sluice_flush
 
 	counts tallies
 	lines  limiter

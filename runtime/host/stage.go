@@ -33,7 +33,7 @@ type stage struct {
 
 // pass takes all items through module l. On error nothing was decided and no instance is left that is ahead of the ledger.
 func (r *run) pass(ctx context.Context, l *link) error {
-	if len(r.items) == 0 {
+	if len(r.items) == 0 && !l.due(r.flush) {
 		return nil
 	}
 	r.forget()
@@ -108,8 +108,9 @@ func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 		}
 	}
 	s.in.muted = false
-	if err := s.flushBatch(); err != nil {
-		return n, err
+	said, err := s.askFlush()
+	if err != nil || len(s.items) == 0 && !said {
+		return n, err // nothing has changed that must be stored
 	}
 	return n, s.save()
 }
@@ -315,45 +316,50 @@ func (s *stage) read(doing string, got abi.Returned) (abi.Entry, error) {
 	return e, nil
 }
 
-// flushBatch lets the guest emit what it held back, as outputs of the batch's last record that was not set aside.
-func (s *stage) flushBatch() error {
-	if s.in.flush == nil {
-		return nil
+// askFlush lets the guest emit what it held back, as outputs of the flush or of the batch's last record that was not set aside, and tells
+// whether it had something.
+func (s *stage) askFlush() (said bool, err error) {
+	if s.due(s.run.flush) {
+		return s.flushed(&s.origin, int32(s.run.flush))
 	}
 	at := len(s.items) - 1
 	for at >= 0 && s.items[at].verdict == abi.Park {
 		at--
 	}
-	if at < 0 {
-		return nil
+	if at < 0 || s.in.flush == nil {
+		return false, nil
 	}
-	it := &s.items[at]
+	return s.flushed(&s.items[at], abi.FlushBatch)
+}
+
+// flushed calls sluice_flush; its outputs are made from it.
+func (s *stage) flushed(it *item, why int32) (said bool, err error) {
 	s.record, s.first = it.from, len(s.next)
 	for s.first > 0 && s.next[s.first-1].from == it.from {
 		s.first--
 	}
 	s.like = it.Labels
 	s.in.begin(&it.Message)
-	got, err := s.in.answered(abi.ExportFlush, s.in.flush, uint64(abi.FlushBatch))
+	got, err := s.in.answered(abi.ExportFlush, s.in.flush, uint64(why))
 	s.in.record = nil
 	if err != nil {
-		return err
+		return false, err
 	}
 	e := abi.Entry{Verdict: got.Verdict}
 	if !got.Short {
 		if e, err = s.read(abi.ExportFlush, got); err != nil {
-			return err
+			return false, err
 		}
 	}
 	switch {
 	case e.Verdict == abi.Pass:
-		return nil
+		return false, nil
 	case e.Verdict != abi.Emit:
-		return lie(abi.ExportFlush, "answered %s, want PASS or EMIT", e.Verdict)
+		return false, lie(abi.ExportFlush, "answered %s, want PASS or EMIT", e.Verdict)
 	case got.Short:
-		return s.emitMasked(it, got.Mask)
+		return true, s.emitMasked(it, got.Mask)
 	}
-	return s.emit(it, e)
+	return true, s.emit(it, e)
 }
 
 // settle notes the decisions of this module in the results, now that none of them can change any more.

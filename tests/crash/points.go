@@ -39,9 +39,10 @@ var points = []point{
 	{name: "mqtt.connack.read", unsure: true},
 	{name: "stage.0.stopped", provoke: sigterm},
 	{name: "stage.1.stopped", provoke: sigterm},
-	{name: "ledger.drain", provoke: sigterm},
 	{name: "stage.2.stopped", provoke: sigterm},
+	{name: "ledger.drain", provoke: sigterm},
 	{name: "stage.3.stopped", provoke: sigterm},
+	{name: "stage.4.stopped", provoke: sigterm},
 }
 
 // sigterm stops the bridge once it works.

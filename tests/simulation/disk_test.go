@@ -219,6 +219,14 @@ func (l ledger) Want(ctx context.Context, p, stream string, keys []bridge.Key, k
 	return err
 }
 
+// NextFlush implements bridge.Ledger.
+func (l ledger) NextFlush(p, stream string) (bridge.Key, bool, error) {
+	if l.g.w.disk.busy(stream) {
+		return bridge.Key{}, false, bridge.ErrUnknown
+	}
+	return l.g.w.disk.store.NextFlush(p, stream)
+}
+
 // State implements bridge.States.
 func (l ledger) State(p, stream, module string) (bridge.State, bool, error) {
 	return l.g.w.disk.store.State(p, stream, module)

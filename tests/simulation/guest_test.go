@@ -69,5 +69,8 @@ func (c *guests) Apply(_ context.Context, stream string, rs []bridge.Record, out
 	return nil
 }
 
+// Flush implements bridge.Chain: nothing is held back.
+func (c *guests) Flush(context.Context, string, bridge.Flush, *bridge.Results) error { return nil }
+
 // Discard implements bridge.Chain.
 func (c *guests) Discard(stream string) { delete(c.counts, stream) }

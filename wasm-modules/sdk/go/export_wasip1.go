@@ -44,7 +44,7 @@ func exportSave() int64 {
 func exportProcess(_, length int32) int64 { return returned(guest.process(int(length))) }
 
 //go:wasmexport sluice_flush
-func exportFlush(_ int32) int64 { return returned(guest.flush()) }
+func exportFlush(why int32) int64 { return returned(guest.flush(why)) }
 
 func returned(v Verdict) int64 {
 	if v != inMemory {

@@ -27,6 +27,21 @@ type Flusher interface {
 	Flush(out *Out) Verdict
 }
 
+// Ticker is a Filter that holds something back from batch to batch, in its state. Between asks for it where no record is there: at each tick of the
+// manifest, and before the process ends or another module takes over. Pass for nothing, or Emit: the outputs are made from an empty record.
+type Ticker interface {
+	Between(why Reason, out *Out) Verdict
+}
+
+// Reason is why Between is called.
+type Reason int32
+
+const (
+	Tick     = Reason(abi.FlushTick)     // the second in a row without a record: none came for a whole tick
+	Shutdown = Reason(abi.FlushShutdown) // the state is loaded again at the next start
+	Swap     = Reason(abi.FlushSwap)     // the state is not handed over
+)
+
 // Verdict is what Process returns: one of the constants, Drop, Keep, or what a method of Out returns.
 type Verdict int64
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"runtime"
 	"unsafe"
+
+	"github.com/sluicebridge/sluice/runtime/abi"
 )
 
 // yieldEvery: a module is only ever called, so its garbage collector's goroutine gets no turn unless it is given one. Without it a
@@ -84,14 +86,19 @@ func (g *instance) process(length int) Verdict {
 	return g.filter.Process(Record(g.in[:length]), &g.out)
 }
 
-// flush ends a batch.
-func (g *instance) flush() Verdict {
-	f, is := g.filter.(Flusher)
-	if !is {
+// flush ends a batch, or asks between two.
+func (g *instance) flush(why int32) Verdict {
+	g.out.Reset()
+	if why == abi.FlushBatch {
+		if f, is := g.filter.(Flusher); is {
+			return f.Flush(&g.out)
+		}
 		return Pass
 	}
-	g.out.Reset()
-	return f.Flush(&g.out)
+	if f, is := g.filter.(Ticker); is {
+		return f.Between(Reason(why), &g.out)
+	}
+	return Pass
 }
 
 func (g *instance) caught(refusal *string) {

@@ -174,15 +174,15 @@ func (l *last) Flush(out *Out) Verdict {
 }
 
 func TestFlush(t *testing.T) {
-	if v := (&instance{filter: new(example)}).flush(); v != Pass {
+	if v := (&instance{filter: new(example)}).flush(abi.FlushBatch); v != Pass {
 		t.Errorf("of a filter that says nothing: %#x, want PASS", int64(v))
 	}
 	g := &instance{filter: new(last)}
-	if v := g.flush(); v != Pass {
+	if v := g.flush(abi.FlushBatch); v != Pass {
 		t.Errorf("without records: %#x, want PASS", int64(v))
 	}
 	g.filter.(*last).total = 7
-	if v, answer := g.flush(), string(g.out.Bytes()); v != inMemory || !strings.HasSuffix(answer, "7") {
+	if v, answer := g.flush(abi.FlushBatch), string(g.out.Bytes()); v != inMemory || !strings.HasSuffix(answer, "7") {
 		t.Errorf("%#x %q, want an output with the payload 7", int64(v), answer)
 	}
 }
