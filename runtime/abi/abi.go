@@ -21,6 +21,7 @@ const (
 	ExportLoad       = "sluice_load"     // (len i32) -> i32: the state is in the input buffer; len 0 = begin anew; see Status
 	ExportDescribe   = "sluice_describe" // () -> i64: address<<32 | length of the manifest, for toolchains that cannot write sections
 	ExportInitialize = "_initialize"     // (): once, before all else
+	ExportScript     = "sluice_script"   // (len i32) -> i32: of engines, before describe: the script is in the input buffer; see Status
 )
 
 // ImportModule is the module of the functions a guest may import; all are optional.
@@ -32,6 +33,7 @@ const (
 	ImportPayload = "payload" // (rec, off, dst, len i32) -> i32: copies payload[off:off+len] to dst; bytes copied, -1 = no such record
 	ImportLabel   = "label"   // (rec, kptr, klen, dst, cap i32) -> i32: length of the value, copied if <= cap; -1 = absent
 	ImportNow     = "now"     // () -> i64: time of the record in microseconds since the Unix epoch
+	ImportUnits   = "units"   // () -> i64: units left of the running call's budget
 	ImportDSP     = "dsp"     // (rec, kind, arg, dst, cap i32) -> i32: bytes written to dst, -1 = cannot; see DSPStats
 )
 
@@ -48,9 +50,10 @@ const (
 	Absorb                // taken into the state, no output
 	Park                  // set aside with the guest's text
 	Retry                 // the whole batch again later
+	Fail                  // the guest cannot do it, and says why: on_fault decides
 )
 
-var verdictNames = [...]string{"PASS", "EMIT", "DROP", "ABSORB", "PARK", "RETRY"}
+var verdictNames = [...]string{"PASS", "EMIT", "DROP", "ABSORB", "PARK", "RETRY", "FAIL"}
 
 func (v Verdict) String() string {
 	if int(v) < len(verdictNames) {
@@ -65,6 +68,12 @@ const (
 	Shadow                         // outputs are compared, never sent
 	Late                           // older than a record of its stream that was taken before
 	LastOfBatch                    // no record of this batch follows
+)
+
+// Reasons of Fail: whether the instance may go on.
+const (
+	FailSound  uint16 = iota // the record is to blame
+	FailBroken               // the instance may be: a fresh one tries the record once more
 )
 
 // Reasons of ExportFlush.

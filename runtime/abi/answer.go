@@ -62,8 +62,8 @@ func ParseReturned(v int64) (Returned, error) {
 //	| ver | 0   | reason | length of body  | body ...
 //	+-----+-----+--------+-----------------+------------------
 //
-// reason: of DROP its number in the manifest's reasons; of EMIT the number of outputs in the body, 1 or more; else 0.
-// body: of EMIT the outputs; of PARK and RETRY a text in UTF-8; else empty.
+// reason: of DROP its number in the manifest's reasons; of EMIT the number of outputs in the body, 1 or more; of FAIL FailSound or FailBroken;
+// else 0. body: of EMIT the outputs; of PARK, RETRY and FAIL a text in UTF-8; else empty.
 const entryHead = 8
 
 // Entry is a decided record of an answer.
@@ -89,15 +89,17 @@ func ReadEntry(b []byte) (e Entry, rest []byte, err error) {
 func checkEntry(e Entry, reserved byte) error {
 	why := ""
 	switch {
-	case e.Verdict > Retry:
+	case e.Verdict > Fail:
 		why = "unknown " + e.Verdict.String()
 	case reserved != 0:
 		why = "byte 1 is reserved and must be 0"
 	case e.Verdict == Emit && e.Reason == 0:
 		why = "EMIT without outputs; to give up a record answer DROP or ABSORB"
-	case e.Verdict != Emit && e.Verdict != Drop && e.Reason != 0:
+	case e.Verdict == Fail && e.Reason > FailBroken:
+		why = "FAIL: reason " + itoa(uint64(e.Reason)) + ", want 0 or 1"
+	case e.Verdict != Emit && e.Verdict != Drop && e.Verdict != Fail && e.Reason != 0:
 		why = e.Verdict.String() + " has no reason"
-	case len(e.Body) > 0 && e.Verdict != Emit && e.Verdict != Park && e.Verdict != Retry:
+	case len(e.Body) > 0 && e.Verdict != Emit && e.Verdict != Park && e.Verdict != Retry && e.Verdict != Fail:
 		why = e.Verdict.String() + " has no body"
 	default:
 		return nil

@@ -134,14 +134,14 @@ func (r *runner) Said(level int32, text []byte) {
 	}
 }
 
-// verdict reads an answer; one that lies has none, the host parks its record.
+// verdict reads an answer; one that lies has none, nor has FAIL: on_fault decides.
 func (r *runner) verdict(c *host.Call) (verdict, reason string) {
 	got, err := abi.ParseReturned(c.Returned)
 	e := abi.Entry{Verdict: got.Verdict, Reason: got.Reason}
 	if err == nil && !got.Short {
 		e, _, err = abi.ReadEntry(c.Answer)
 	}
-	if err != nil || got.Failed {
+	if err != nil || got.Failed || e.Verdict == abi.Fail {
 		return "", ""
 	}
 	if e.Verdict == abi.Drop {

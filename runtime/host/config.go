@@ -14,9 +14,9 @@ import (
 
 // Config is one table [modules.NAME].
 type Config struct {
-	Path        string          `toml:"path"`         // the WebAssembly file, or a name that the runtime's Fetcher knows
-	Script      string          `toml:"script"`       // reserved for scripts
-	SHA256      string          `toml:"sha256"`       // of the file, hex; anything else is refused. Default: not pinned
+	Path        string          `toml:"path"`         // the WebAssembly file, or a name that the runtime's Fetcher knows; of a script its engine. Default for scripts: the one that came along
+	Script      string          `toml:"script"`       // a filter in JavaScript, the same
+	SHA256      string          `toml:"sha256"`       // of the file, of a script that of engine and script in one; hex. Default: not pinned
 	Memory      bridge.Size     `toml:"memory"`       // most memory of one instance. Default 16MiB
 	Budget      bridge.Duration `toml:"budget"`       // most time for one record, measured in units of this machine. Default 10ms
 	BudgetUnits int64           `toml:"budget_units"` // the same in units, equal on all machines; 0 = from budget
@@ -58,8 +58,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(c.Script == "", "script: %q, want path: scripts are not part of this version", c.Script)
-	check(c.Path != "" || c.Script != "", "path: missing")
+	check(c.Path != "" || c.Script != "", "path: missing, or script")
 	check(!c.Shadow, "shadow: true, want false: modules beside the live one are not part of this version")
 	sum, err := hex.DecodeString(c.SHA256)
 	check(err == nil && (len(sum) == 0 || len(sum) == 32), "sha256: %q, want 64 hex digits", c.SHA256)

@@ -13,11 +13,12 @@ const (
 
 // fault is a guest's failure: a trap, a budget used up, an answer that does not add up. The instance it happened in is thrown away.
 type fault struct {
-	doing   string // such as "process"
+	doing   string // such as "process"; empty = err says it all
 	err     error
 	spent   int64  // units, of budget
 	limit   int64  // budget; 0 = not a matter of units
 	printed string // by the guest, in that call
+	sound   bool   // the guest said so itself: the instance goes on, and no second try would end otherwise
 }
 
 func (f *fault) Error() string {
@@ -25,7 +26,9 @@ func (f *fault) Error() string {
 	if len(text) > maxTrace {
 		text = text[:maxTrace] + " ..."
 	}
-	text = f.doing + ": " + text
+	if f.doing != "" {
+		text = f.doing + ": " + text
+	}
 	if f.limit > 0 {
 		text += fmt.Sprintf(" (%d of %d units spent)", f.spent, f.limit)
 	}

@@ -91,6 +91,7 @@ func sluiceModule() hostModule {
 		{abi.ImportPayload, "iiii:i", hostPayload},
 		{abi.ImportLabel, "iiiii:i", hostLabel},
 		{abi.ImportNow, ":I", hostNow},
+		{abi.ImportUnits, ":I", hostUnits},
 		{abi.ImportDSP, "iiiii:i", hostDSP},
 	}}
 }
@@ -161,6 +162,9 @@ func hostLabel(in *instance, memory api.Memory, stack []uint64) {
 }
 
 func hostNow(in *instance, _ api.Memory, stack []uint64) { stack[0] = uint64(in.now) }
+
+// hostUnits lets a guest that runs somebody's code stop it in time and say where it was.
+func hostUnits(in *instance, _ api.Memory, stack []uint64) { stack[0] = uint64(in.left()) }
 
 func hostDSP(in *instance, memory api.Memory, stack []uint64) {
 	rec, kind, format, room := uint32(stack[0]), int32(stack[1]), int32(stack[2]), uint64(uint32(stack[4]))

@@ -40,7 +40,7 @@ func (rt *Runtime) inspect(ctx context.Context, name string, cfg Config) (a *Ana
 		return nil, err
 	}
 	defer in.close()
-	text, err := in.described(src.Bytes)
+	text, err := in.described(src.module.Bytes)
 	if err != nil {
 		return nil, err
 	}

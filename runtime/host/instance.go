@@ -53,7 +53,7 @@ type instance struct {
 	calls   int             // of process
 }
 
-// start makes an instance and runs what a module runs before it gets its config: the start section and _initialize.
+// start makes an instance and runs what a module runs before it gets its config: the start section and _initialize, and a script's top level.
 func (m *Module) start() (*instance, error) {
 	in := &instance{m: m, startLeft: startUnits, random: binary.LittleEndian.Uint64(m.sum[:])}
 	in.ctx = context.WithValue(context.Background(), instanceKey{}, in)
@@ -73,6 +73,10 @@ func (m *Module) start() (*instance, error) {
 			in.close()
 			return nil, err
 		}
+	}
+	if err := in.interpret(); err != nil {
+		in.close()
+		return nil, err
 	}
 	return in, nil
 }
@@ -100,11 +104,11 @@ func (in *instance) configure() error {
 	if err := in.room(max(len(in.m.config), leastBuffer)); err != nil {
 		return err
 	}
-	return in.give(abi.ExportInit, in.mod.ExportedFunction(abi.ExportInit), in.m.config)
+	return in.give(abi.ExportInit, in.mod.ExportedFunction(abi.ExportInit), in.m.config, slowFactor*in.m.units)
 }
 
 // give puts b into the input buffer and calls a function that answers with a status.
-func (in *instance) give(name string, f api.Function, b []byte) error {
+func (in *instance) give(name string, f api.Function, b []byte, budget int64) error {
 	if f == nil {
 		return nil
 	}
@@ -114,7 +118,7 @@ func (in *instance) give(name string, f api.Function, b []byte) error {
 	if !in.memory.Write(in.buffer, b) {
 		return lie(name, "the input buffer lies outside the memory")
 	}
-	got, err := in.call(name, f, slowFactor*in.m.units, uint64(len(b)))
+	got, err := in.call(name, f, budget, uint64(len(b)))
 	if err != nil {
 		return err
 	}
@@ -183,18 +187,25 @@ func (in *instance) call(name string, f api.Function, budget int64, args ...uint
 		return in.stack[0], nil
 	}
 	if left < 0 {
-		err = errExhausted
+		err = in.m.exhausted()
 	}
 	return 0, &fault{doing: name, err: err, spent: budget - left, limit: budget, printed: string(in.printed)}
 }
 
+// left is the units that the running call may still spend.
+func (in *instance) left() int64 {
+	if in.units == nil {
+		return in.startLeft
+	}
+	return int64(in.units.Get())
+}
+
 // charge takes units off the running call, for work that the host does for it.
 func (in *instance) charge(n int64) {
-	left := in.startLeft - n
+	left := in.left() - n
 	if in.units == nil {
 		in.startLeft = left
 	} else {
-		left = int64(in.units.Get()) - n
 		in.units.Set(uint64(left))
 	}
 	if left < 0 {
@@ -247,11 +258,16 @@ func (in *instance) answered(name string, f api.Function, args ...uint64) (abi.R
 	case err != nil:
 		return got, &fault{doing: name, err: err}
 	case got.Failed:
-		return got, lie(name, "failed with code %d", got.Code)
+		return got, in.failed(name, got.Code)
 	case !got.Short && got.Len == 0:
 		return got, &fault{doing: name, err: errNoAnswer}
 	}
 	return got, nil
+}
+
+// failed is the fault of a call that returned an error code.
+func (in *instance) failed(name string, code uint64) *fault {
+	return &fault{doing: name, err: fmt.Errorf("failed with code %d", code), printed: string(in.printed)}
 }
 
 // answer is the bytes that a guest's answer or state lies in: a view, valid until the next call.
@@ -271,7 +287,7 @@ func (in *instance) restore(state []byte) error {
 	if len(state) > abi.MaxState {
 		return fmt.Errorf("a state of %d bytes, want at most %d", len(state), abi.MaxState)
 	}
-	return in.give(abi.ExportLoad, in.load, state)
+	return in.give(abi.ExportLoad, in.load, state, slowFactor*in.m.units)
 }
 
 // state returns the guest's state, a view valid until the next call.
@@ -281,7 +297,7 @@ func (in *instance) state() ([]byte, error) {
 		return nil, err
 	}
 	if int64(v) < 0 {
-		return nil, lie(abi.ExportSave, "failed with code %d", -int64(v))
+		return nil, in.failed(abi.ExportSave, -v)
 	}
 	return in.answer(abi.ExportSave, uint32(v>>32), uint32(v), abi.MaxState)
 }

@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ var exports = [...]struct {
 	{abi.ExportLoad, "i:i", false},
 	{abi.ExportDescribe, ":I", false},
 	{abi.ExportInitialize, ":", false},
+	{abi.ExportScript, "i:i", false},
 }
 
 // Load reads, checks, meters and compiles a module, and makes one instance with its config, so that a bad module is refused here and never
@@ -46,10 +46,10 @@ func (rt *Runtime) load(ctx context.Context, name string, cfg Config) (*Module, 
 	if err != nil {
 		return nil, err
 	}
-	if err := m.probe(src.Bytes); err != nil {
+	if err := m.probe(src.module.Bytes); err != nil {
 		return nil, errors.Join(err, m.compiled.Close(ctx))
 	}
-	if err := rt.keep(cfg.Path, src); err != nil {
+	if err := errors.Join(rt.keep(m.cfg.Path, src.module), rt.keep(m.cfg.Script, src.script)); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -57,20 +57,23 @@ func (rt *Runtime) load(ctx context.Context, name string, cfg Config) (*Module, 
 }
 
 // open reads, checks and compiles a module of which nothing has run yet.
-func (rt *Runtime) open(ctx context.Context, name string, cfg Config) (m *Module, src Source, err error) {
+func (rt *Runtime) open(ctx context.Context, name string, cfg Config) (m *Module, src sources, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, src, err
 	}
-	if src, err = rt.source(ctx, cfg.Path, &cfg); err != nil {
+	if src, err = rt.sources(ctx, &cfg); err != nil {
 		return nil, src, err
 	}
-	m = &Module{rt: rt, name: name, cfg: cfg, sum: sha256.Sum256(src.Bytes), units: rt.units(&cfg), bytes: int64(len(src.Bytes))}
+	m = &Module{rt: rt, name: name, cfg: cfg, sum: src.sum(), units: rt.units(&cfg), bytes: int64(len(src.module.Bytes) + len(src.script.Bytes))}
 	m.seed = binary.LittleEndian.Uint64(m.sum[8:])
 	m.sha256 = hexSum(m.sum)
 	if cfg.SHA256 != "" && !strings.EqualFold(cfg.SHA256, m.sha256) {
-		return nil, src, fmt.Errorf("sha256: %s is %s, want %s", cfg.Path, m.sha256, cfg.SHA256)
+		return nil, src, fmt.Errorf("sha256: %s is %s, want %s", strings.TrimSpace(cfg.Path+" "+cfg.Script), m.sha256, cfg.SHA256)
 	}
-	return m, src, m.compile(ctx, src.Bytes)
+	if err := m.prepare(src.script.Bytes); err != nil {
+		return nil, src, err
+	}
+	return m, src, m.compile(ctx, src.module.Bytes)
 }
 
 // compile meters the module and compiles it, or finds both done in the cache.
@@ -87,7 +90,7 @@ func (m *Module) compile(ctx context.Context, wasm []byte) error {
 	if err := checkExports(m.compiled); err != nil {
 		return errors.Join(err, m.compiled.Close(ctx))
 	}
-	if err := checkImports(m.compiled); err != nil {
+	if err := errors.Join(checkImports(m.compiled), m.checkEngine()); err != nil {
 		return errors.Join(err, m.compiled.Close(ctx))
 	}
 	return nil
@@ -196,6 +199,9 @@ func (m *Module) probe(wasm []byte) error {
 
 // described is the text of the manifest of a guest that was made of those bytes.
 func (in *instance) described(wasm []byte) ([]byte, error) {
+	if in.m.script != nil {
+		return in.describe()
+	}
 	text, err := meter.Custom(wasm, abi.ManifestSection)
 	if err == nil && text == nil {
 		return in.describe()

@@ -23,6 +23,7 @@ type Module struct {
 	counter  string // export of the units left
 	manifest *abi.Manifest
 	config   []byte // JSON
+	script   []byte // JSON of options; nil = a module without a script
 	units    int64  // budget of one call
 	bytes    int64  // of the file
 	seed     uint64 // of the random numbers

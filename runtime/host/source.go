@@ -37,27 +37,60 @@ type Fetcher interface {
 // FetchWith has f give the modules whose paths are its own. Call it before the first Load.
 func (rt *Runtime) FetchWith(f Fetcher) { rt.fetcher = f }
 
-// source is where every byte of a module comes from: the file, or what the fetcher has under its name. Each Load asks anew. Where the
+// sources are what a module is made of.
+type sources struct {
+	module Source // of a script its engine
+	script Source // empty: the module has none
+}
+
+// sources is where every byte of a module comes from. It fills in cfg.Path where that is the engine which came along; that one is as much to be
+// trusted as the executable it came with.
+func (rt *Runtime) sources(ctx context.Context, cfg *Config) (s sources, err error) {
+	trust := cfg.Trust
+	if cfg.Script != "" {
+		if s.script, err = rt.source(ctx, "script", cfg.Script, trust); err != nil {
+			return s, err
+		}
+	}
+	if cfg.Path == "" {
+		trust = ""
+		if cfg.Path, err = findEngine(); err != nil {
+			return s, err
+		}
+	}
+	s.module, err = rt.source(ctx, "path", cfg.Path, trust)
+	return s, err
+}
+
+// sum is the digest of what a module is made of: the file's, for a script that of the engine with the script behind it.
+func (s *sources) sum() [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(s.module.Bytes)
+	h.Write(s.script.Bytes)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// source is the file that a key of the config names, or what the fetcher has under its name. Each Load asks anew. Where the
 // config names keys, nothing is returned that none of them signed: an untrusted module is never looked into.
-func (rt *Runtime) source(ctx context.Context, path string, cfg *Config) (s Source, err error) {
+func (rt *Runtime) source(ctx context.Context, key, path, trust string) (s Source, err error) {
 	if rt.fetches(path) {
 		s, err = rt.fetcher.Fetch(ctx, path)
 	} else {
 		s.Bytes, err = readModule(path)
 	}
 	if err != nil {
-		return s, fmt.Errorf("path: %w", err)
+		return s, fmt.Errorf("%s: %w", key, err)
 	}
-	if cfg.Trust == "" {
+	if trust == "" {
 		return s, nil
 	}
-	text, err := readText(cfg.Trust)
+	text, err := readText(trust)
 	if err != nil {
 		return s, fmt.Errorf("trust: %w", err)
 	}
 	keys, err := sign.ParsePublic(text)
 	if err != nil {
-		return s, fmt.Errorf("trust: %s: %w", cfg.Trust, err)
+		return s, fmt.Errorf("trust: %s: %w", trust, err)
 	}
 	if !rt.fetches(path) {
 		if s.Signature, err = readText(path + SignatureSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -85,7 +86,7 @@ func (s *stage) work(ctx context.Context) error {
 		if err := s.blame(at, f); err != nil {
 			return err
 		}
-		if from, err = s.renew(at); err != nil {
+		if from, err = s.renew(at, f.sound); err != nil {
 			return err
 		}
 	}
@@ -130,9 +131,10 @@ func (s *stage) blame(at int, f *fault) error {
 		return retry(f)
 	}
 	it := &s.items[at]
-	if it.tries++; it.tries < triesPerRecord {
+	if it.tries++; it.tries < triesPerRecord && !f.sound {
 		return nil
 	}
+	it.tries = triesPerRecord
 	s.note(at, f.Error())
 	if s.cfg.OnFault == FaultHold {
 		s.waits(s.stream, f)
@@ -143,16 +145,18 @@ func (s *stage) blame(at int, f *fault) error {
 
 // renew puts a fresh instance in the place of one that failed (rule 4 of INVARIANTS.md) and returns the item to go on with: the same, or
 // the first where the module has a state, for the committed one is that of the batch's beginning, or a flush, for what it absorbed of this
-// batch has gone with the instance.
-func (s *stage) renew(at int) (int, error) {
+// batch has gone with the instance. A sound one stays where loading a state, or having none, makes it as good as a fresh one.
+func (s *stage) renew(at int, sound bool) (int, error) {
 	s.account()
-	in, err := s.pool.replace(s.in)
-	s.in = in
-	if err != nil {
-		s.in = nil
-		return 0, retry(err)
+	if flushes := s.in.flush != nil; !sound || flushes && !s.Stateful() {
+		in, err := s.pool.replace(s.in)
+		s.in = in
+		if err != nil {
+			s.in = nil
+			return 0, retry(err)
+		}
 	}
-	if !s.Stateful() && in.flush == nil {
+	if !s.Stateful() && s.in.flush == nil {
 		return at, nil
 	}
 	s.loaded, s.reached = !s.Stateful(), max(s.reached, at)
@@ -283,6 +287,8 @@ func (s *stage) take(i int, got abi.Returned) error {
 		switch e.Verdict {
 		case abi.Emit:
 			return s.emit(it, e)
+		case abi.Fail:
+			return &fault{err: errors.New(string(e.Body[:min(len(e.Body), abi.MaxText)])), sound: e.Reason == abi.FailSound}
 		case abi.Park, abi.Retry:
 			text = e.Body[:min(len(e.Body), abi.MaxText)]
 		}
