@@ -110,7 +110,7 @@ func view(memory api.Memory, what string, ptr, n uint64) []byte {
 
 func hostLog(in *instance, memory api.Memory, stack []uint64) {
 	in.charge(logCost)
-	in.say(int32(stack[0]), view(memory, "log", stack[1], min(stack[2], abi.MaxText)))
+	in.say(int32(stack[0]), view(memory, "log", stack[1], min(uint64(uint32(stack[2])), abi.MaxText)))
 }
 
 func hostCount(in *instance, memory api.Memory, stack []uint64) {
