@@ -71,3 +71,17 @@ zig-module-missing:
 	@[ -n "$(ZIG)" ] || echo 'zig is missing: pip install --target $(TOOLS)/ziglang-0.17.1 ziglang==0.17.1'
 zig-module:
 	@$(ZIG) build-exe $(ZIGFLAGS_WASM) --dep sluice -Mroot=$(SRC) -Msluice=$(SDK)/zig/sluice.zig -femit-bin=$(OUT)
+
+# What runs filters in JavaScript: half a minute, once. `make modules` builds it too where it can; all but scripts work without.
+.PHONY: script-engine modules-script js-module js-module-missing
+ENGINE := wasm-modules/script-engine
+script-engine: $(DIST)/script-engine.wasm
+$(DIST)/script-engine.wasm: $(wildcard $(ENGINE)/*.c) $(ENGINE)/build.sh $(SDK)/c/sluice.h
+	CLANG=$(CLANG) $(ENGINE)/build.sh $@
+modules: modules-script
+modules-script:
+	@if CLANG=$(CLANG) $(ENGINE)/build.sh --check; then $(MAKE) -s --no-print-directory script-engine; fi
+js-module-missing:
+	@CLANG=$(CLANG) $(ENGINE)/build.sh --check 2>&1 || true
+js-module: script-engine # OUT is the engine: a script needs no building
+	@cp $(DIST)/script-engine.wasm $(OUT)

@@ -45,6 +45,7 @@ type options struct {
 	File   string          `json:"file"`   // name for people
 	Memory uint32          `json:"memory"` // bytes that the instance may have
 	Output uint32          `json:"output"` // bytes of an answer
+	Units  int64           `json:"units"`  // budget of a call
 	Config json.RawMessage `json:"config"`
 	Text   string          `json:"text"`
 }
@@ -64,7 +65,7 @@ func (m *Module) prepare(script []byte) error {
 	if err != nil {
 		return err
 	}
-	o := options{filepath.Base(m.cfg.Script), uint32(m.cfg.Memory), uint32(m.cfg.Output), config, string(script)}
+	o := options{filepath.Base(m.cfg.Script), uint32(m.cfg.Memory), uint32(m.cfg.Output), m.units, config, string(script)}
 	m.script, err = json.Marshal(o)
 	return err
 }

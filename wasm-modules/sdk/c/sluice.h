@@ -52,6 +52,7 @@ typedef struct {
     uint32_t n;
 } sluice_text;
 
+#ifndef __wasi__ /* whose libc has faster ones */
 /* What a compiler makes of loops and of struct copies where bulk memory is not switched on. */
 __attribute__((weak, no_builtin("memcpy"))) void *memcpy(void *restrict dst, const void *restrict src, size_t n) {
     for (size_t i = 0; i < n; i++) ((char *)dst)[i] = ((const char *)src)[i];
@@ -62,6 +63,7 @@ __attribute__((weak, no_builtin("memset"))) void *memset(void *dst, int c, size_
     for (size_t i = 0; i < n; i++) ((char *)dst)[i] = (char)c;
     return dst;
 }
+#endif
 
 /* sluice_copy is memcpy for texts, which are short: two moves that overlap cost less than an instruction for any length. */
 static inline void sluice_copy(void *to, const void *from, uint32_t n) {
