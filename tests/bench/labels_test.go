@@ -19,10 +19,11 @@ import (
 const (
 	jobBatch   = 85 // records: what the sender puts into a batch
 	jobBatches = 400
+	guests     = "runtime/host/testdata/" // from the top: the jobs in each language
 )
 
 // BenchmarkLabelJob is the price of a guest for next to no work: of twelve labels one is looked at and three are renamed. Goals: C and Rust at
-// most 4 times, AssemblyScript at most 10 times, Go at most 25 times the closure.
+// most 4 times, AssemblyScript at most 10 times, Go at most 25 times the closure; a script at most 15 times C.
 func BenchmarkLabelJob(b *testing.B) {
 	var rs []bridge.Record
 	for i := range jobBatch {
@@ -50,7 +51,7 @@ func BenchmarkWaveformFeatures(b *testing.B) {
 // languages that a guest of the job may be written in: the file, and the make target that builds it. Go needs none.
 var languages = []struct{ name, file, target string }{
 	{"C", "main.c", "c-module"}, {"Rust", "main.rs", "rust-module"}, {"AssemblyScript", "main.ts", "as-module"},
-	{"Zig", "main.zig", "zig-module"}, {"Go", "main.go", ""},
+	{"Zig", "main.zig", "zig-module"}, {"Go", "main.go", ""}, {"script", "main.js", "js-module"},
 }
 
 // job runs a closure and the guests that do the same, alternately, metered, with all that a chain does around them, and reports the medians of the ratios.
@@ -69,7 +70,12 @@ func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Re
 		if !buildJob(b, path, name, l.file, l.target) {
 			continue
 		}
-		c := jobChain(b, rt, path, name+l.name)
+		cfg := host.Default()
+		cfg.Path = path
+		if l.target == "js-module" {
+			cfg.Script = "../../" + guests + name + "/" + l.file
+		}
+		c := jobChain(b, rt, cfg, name+l.name)
 		rows = append(rows, row{name: l.name, apply: func(out *bridge.Results) error { return c.Apply(b.Context(), "b/e", rs, out) }})
 	}
 	for range pairs {
@@ -128,7 +134,6 @@ func fastest(b *testing.B, rs []bridge.Record, apply func(*bridge.Results) error
 // buildJob builds the guest that does a job, as modules.mk builds modules. It is false where there is none in that language, or no toolchain.
 func buildJob(b *testing.B, path, name, file, target string) bool {
 	b.Helper()
-	const guests = "runtime/host/testdata/"
 	source := guests + name + "/" + file
 	if _, err := os.Stat("../../" + source); errors.Is(err, os.ErrNotExist) {
 		return false
@@ -153,10 +158,8 @@ func buildJob(b *testing.B, path, name, file, target string) bool {
 }
 
 // jobChain makes a chain of one module.
-func jobChain(b *testing.B, rt *host.Runtime, path, name string) *host.Chain {
+func jobChain(b *testing.B, rt *host.Runtime, cfg host.Config, name string) *host.Chain {
 	b.Helper()
-	cfg := host.Default()
-	cfg.Path = path
 	m, err := rt.Load(b.Context(), name, cfg)
 	if err != nil {
 		b.Fatal(err)
