@@ -69,7 +69,9 @@ func (h *rawHost) offer(rt wazero.Runtime) {
 	add := func(name string, f any) { b = b.NewFunctionBuilder().WithFunc(f).Export(name) }
 	add(abi.ImportLog, func(level, ptr, n uint32) { h.told = append(h.told, fmt.Sprintf("log %d %s", level, h.read(ptr, n))) })
 	add(abi.ImportCount, func(ptr, n uint32, by int64) { h.told = append(h.told, fmt.Sprintf("count %s %d", h.read(ptr, n), by)) })
-	add(abi.ImportObserve, func(ptr, n uint32, v float64) { h.told = append(h.told, fmt.Sprintf("observe %s %v", h.read(ptr, n), v)) })
+	add(abi.ImportObserve, func(ptr, n uint32, v float64) {
+		h.told = append(h.told, fmt.Sprintf("observe %s %v", h.read(ptr, n), v))
+	})
 	add(abi.ImportNow, func() int64 { return h.record.Time })
 	add(abi.ImportPayload, func(_, off, dst, n uint32) uint32 {
 		part := h.record.Payload[min(int(off), len(h.record.Payload)):]
