@@ -45,6 +45,7 @@ func commands() []command {
 		{"module bench", "", "measure what a record costs, against the version before", runModuleBench},
 		{"module trace", "", "show what happens to one record", runModuleTrace},
 		{"module record", "", "save records of a ReductStore as a file of records", runModuleRecord},
+		{"module push", "", "write a module into a ReductStore, for reduct:// paths", runModulePush},
 		{"module keygen", "", "make a key that signs modules", runModuleKeygen},
 		{"module sign", "", "sign modules and scripts", runModuleSign},
 		{"config example", "", "print a configuration with every key explained", runConfigExample},

@@ -89,15 +89,19 @@ var (
 
 // guest writes a module that does the same with every record.
 func (b *bench) guest(code []byte) {
+	if err := os.WriteFile(filepath.Join(b.dir, "guest.wasm"), guestOf(code), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func guestOf(code []byte) []byte {
 	var m asm.Module
 	m.Memory(abi.ExportMemory, 2)
 	m.Func(abi.ExportVersion, nil, nil, 0)
 	m.Func(abi.ExportIn, []byte{asm.I32}, []byte{asm.I32}, 0, asm.Int(1<<16))
 	m.Func(abi.ExportProcess, []byte{asm.I32, asm.I32}, []byte{asm.I64}, 1, code)
 	m.Custom(abi.ManifestSection, []byte("abi = 1\nname = \"guest\"\nreasons = [\"no\"]\n"))
-	if err := os.WriteFile(filepath.Join(b.dir, "guest.wasm"), m.Bytes(), 0o600); err != nil {
-		b.t.Fatal(err)
-	}
+	return m.Bytes()
 }
 
 func (b *bench) write(text string) string {
