@@ -13,6 +13,7 @@
 //	text = "..."                      # the payload: text, base64, f32 or i16 (little-endian), or file, a name beside this file
 //	flags = ["late"]                  # late | replayed | shadow
 //	batch = true                      # a new batch begins; so it does where the entry is another
+//	flush = "tick"                    # no record: what the module holds back of the entry is asked for; tick | shutdown
 //	[record.want]                     # left out: whatever it answers is right
 //	verdict = "emit"                  # pass | emit | drop | absorb | park | retry
 //	reason = "not stable"             # of drop its name; of park and retry a part of the text; left out: any

@@ -54,6 +54,7 @@ type Record struct {
 	Payload
 	Flags []string `toml:"flags"`
 	Batch bool     `toml:"batch"`
+	Flush string   `toml:"flush"` // no record: the module is asked for what it holds back
 	Want  *Want    `toml:"want"`
 
 	line int
@@ -124,6 +125,10 @@ func (r *Record) check() (errs []error) {
 		_, known := flags[name]
 		bad(!known, "flags[%d]: %q, want late, replayed or shadow", i, name)
 	}
+	_, asks := flushes[r.Flush]
+	bad(r.Flush != "" && !asks, "flush: %q, want tick or shutdown", r.Flush)
+	bare := r.Time == nil && r.Labels == nil && r.ContentType == "" && r.Payload.forms() == 0 && r.Flags == nil
+	bad(r.Flush != "" && !bare, "flush: it is no record, want only entry and want beside it")
 	bad(r.Payload.forms() > 1, "text: more than one of text, base64, f32, i16 and file")
 	w := r.Want
 	if w == nil {
@@ -142,6 +147,9 @@ func (r *Record) check() (errs []error) {
 // flags are the names of those that a file may set; the last of a batch is known from the batch.
 var flags = map[string]bridge.Flags{"late": bridge.Late, "replayed": bridge.Replayed, "shadow": bridge.Shadow}
 
+// flushes are why a module may be asked for what it holds back.
+var flushes = map[string]bridge.FlushReason{"tick": bridge.FlushTick, "shutdown": bridge.FlushShutdown}
+
 // load fills in what depends on the record before, and reads payloads.
 func (f *File) load() error {
 	var problems config.Problems
@@ -149,37 +157,53 @@ func (f *File) load() error {
 		problems = append(problems, config.Problem{File: f.path, Line: f.line(key), Key: key, Text: err.Error()})
 	}
 	room := int64(maxPayloads)
-	last := int64(firstTime - aSecond)
+	last, newest := int64(firstTime-aSecond), make(map[string]int64)
 	for i, r := range f.Records {
 		key := "record[" + strconv.Itoa(i) + "]"
 		r.line = f.line(key)
+		for _, err := range r.read(f.path, &room) {
+			bad(key, err)
+		}
 		if r.Entry == "" {
 			r.Entry = defaultEntry
+		}
+		if r.Flush != "" {
+			t, some := newest[r.Entry]
+			if r.Time = &t; !some {
+				bad(key+".flush", fmt.Errorf("no record of %s is before it", r.Entry))
+			}
+			continue
 		}
 		if r.Time == nil {
 			t := last + aSecond
 			r.Time = &t
 		}
 		last = *r.Time
+		newest[r.Entry] = max(last, newest[r.Entry])
 		if i > 0 && !f.begins(i) && last <= *f.Records[i-1].Time {
 			bad(key+".time", fmt.Errorf("%d, the record before it has %d: times of a batch ascend; set batch = true", last, *f.Records[i-1].Time))
-		}
-		payloads := []*Payload{&r.Payload}
-		if r.Want != nil {
-			for _, o := range r.Want.Outputs {
-				payloads = append(payloads, &o.Payload)
-			}
-		}
-		for _, p := range payloads {
-			if err := p.load(f.path, &room); err != nil {
-				bad(key, err)
-			}
 		}
 	}
 	if len(problems) > 0 {
 		return problems
 	}
 	return nil
+}
+
+// read loads the payloads of a record and of what is wanted of it.
+func (r *Record) read(path string, room *int64) (errs []error) {
+	payloads := []*Payload{&r.Payload}
+	if r.Want != nil {
+		for _, o := range r.Want.Outputs {
+			payloads = append(payloads, &o.Payload)
+		}
+	}
+	for _, p := range payloads {
+		if err := p.load(path, room); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // line is that of a key, or of the record that it belongs to.
@@ -195,12 +219,19 @@ func (f *File) line(key string) int {
 
 // begins tells whether a batch begins with record i.
 func (f *File) begins(i int) bool {
-	return i == 0 || f.Records[i].Batch || f.Records[i].Entry != f.Records[i-1].Entry
+	if i == 0 {
+		return true
+	}
+	r, before := f.Records[i], f.Records[i-1]
+	return r.Batch || r.Entry != before.Entry || r.Flush != "" || before.Flush != ""
 }
 
-// Batches are the records as a module gets them.
+// Batches are the records as a module gets them, without what is between batches.
 func (f *File) Batches() (all []bridge.Batch) {
 	for i, r := range f.Records {
+		if r.Flush != "" {
+			continue
+		}
 		if f.begins(i) {
 			all = append(all, bridge.Batch{Stream: r.Entry})
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/abi"
 	"github.com/sluicebridge/sluice/runtime/host"
 	"github.com/sluicebridge/sluice/runtime/host/asm"
@@ -22,7 +23,7 @@ const (
 )
 
 // answers are what the guest answers, by the first letter of the payload. c: DROP with the number of records so far as its reason; t: it traps;
-// s: PASS after 200 turns of a loop.
+// s: PASS after 200 turns of a loop. At a tick it says what it answers to e.
 func answers() (table, bytes []byte) {
 	var b abi.Builder
 	table = make([]byte, 8*256)
@@ -73,12 +74,15 @@ func guest() []byte {
 		is('c'), asm.If(counted, asm.Op(asm.Return)),
 		is('s'), asm.If(asm.Int(200), asm.Set(0), asm.Loop(asm.Get(0), asm.Int(1), asm.Op(asm.I32Sub), asm.Op(0x22, 0), asm.BrIf(0))),
 		asm.Get(2), asm.Int(3), asm.Op(0x74), asm.Op(longLoad, 0), asm.Uint(tableAt)) // 0x74 = i32.shl
+	m.Func(abi.ExportFlush, []byte{asm.I32}, []byte{asm.I64}, 0,
+		asm.Get(0), asm.Int(int32(bridge.FlushTick)), asm.Op(asm.I32Eq), asm.If(asm.Int(8*'e'), asm.Op(longLoad, 0), asm.Uint(tableAt), asm.Op(asm.Return)),
+		asm.Int64(abi.ShortAnswer(abi.Pass, 0)))
 	m.Func(abi.ExportSave, nil, []byte{asm.I64}, 0, asm.Int64(abi.LongAnswer(stateAt, 4)))
 	m.Func(abi.ExportLoad, []byte{asm.I32}, []byte{asm.I32}, 0,
 		asm.Int(stateAt), asm.Int(0), asm.Store(0),
 		asm.Get(0), asm.If(asm.Int(stateAt), asm.Int(bufferAt), asm.Load(0), asm.Store(0)),
 		asm.Int(0))
-	m.Custom(abi.ManifestSection, []byte("abi = 1\nname = \"guest\"\nlabels = [\"rpm\"]\npayload = \"full\"\nstate = \"explicit\"\n"+
+	m.Custom(abi.ManifestSection, []byte("abi = 1\nname = \"guest\"\nlabels = [\"rpm\"]\npayload = \"full\"\nstate = \"explicit\"\ntick = \"1s\"\n"+
 		"reasons = [\"none\", \"one\", \"two\", \"three\"]\n"))
 	return m.Bytes()
 }
@@ -149,6 +153,10 @@ func TestRun(t *testing.T) {
 		{"another stream has a state of its own", "[[record]]\ntext = \"a\"\n[[record]]\nentry = \"b/c/d\"\ntext = \"c\"\n[record.want]\n" +
 			"verdict = \"drop\"\nreason = \"one\"", ""},
 		{"retry leaves the state", "[[record]]\ntext = \"r\"\n[[record]]\nbatch = true\ntext = \"c\"\n[record.want]\nverdict = \"drop\"\nreason = \"one\"", ""},
+		{"flush at a tick", "[[record]]\ntext = \"a\"\n[[record]]\nflush = \"tick\"\n[record.want]\nverdict = \"emit\"\nfuel = 1\n[[record.want.output]]\n" +
+			"labels = { speed = \"1450\" }\ntopic = \"x\"\n[[record]]\ntext = \"c\"\n[record.want]\nverdict = \"drop\"\nreason = \"two\"", ""},
+		{"flush at the end", "[[record]]\n[[record]]\nflush = \"shutdown\"\n[record.want]\nverdict = \"pass\"", ""},
+		{"flush differs", "[[record]]\n[[record]]\nflush = \"shutdown\"\n[record.want]\nverdict = \"emit\"", "a.toml:4: record 2: verdict: pass, want emit\n"},
 		{"any output", "[[record]]\ntext = \"e\"\n[record.want]\nverdict = \"emit\"", ""},
 		{"output", emitted + "labels = { rpm = \"1\", speed = \"1450\", a = \"b\" }\ntopic = \"x\"", ""},
 		{"output differs", emitted + "labels = { speed = \"1\", c = \"d\" }\ncontent_type = \"y\"\ntime = 1\ntext = \"z\"", `a.toml:4: record 1: output 1: label "a": "b", want no such label
@@ -260,6 +268,9 @@ func TestProblems(t *testing.T) {
 		{"entry", "[[record]]\nentry = \"vib\"", "a.toml:2: record[0].entry: \"vib\", want bucket/entry"},
 		{"flag", "[[record]]\nflags = [\"early\"]", "a.toml:2: record[0].flags[0]: \"early\", want late"},
 		{"label that is no text", "[[record]]\nlabels = { rpm = 5 }", "a.toml:2: record[0].labels.rpm: 5, want text in quotes"},
+		{"flush", "[[record]]\n[[record]]\nflush = \"tock\"", "a.toml:3: record[1].flush: \"tock\", want tick or shutdown"},
+		{"flush with a payload", "[[record]]\n[[record]]\nflush = \"tick\"\ntext = \"\"", "a.toml:3: record[1].flush: it is no record"},
+		{"flush before a record", "[[record]]\nflush = \"tick\"", "a.toml:2: record[0].flush: no record of test/entry is before it"},
 		{"two payloads", "[[record]]\ntext = \"\"\nf32 = [1.0]", "a.toml:2: record[0].text: more than one"},
 		{"base64", "[[record]]\nbase64 = \"?\"", "a.toml:1: record[0]: base64: illegal"},
 		{"number too large", "[[record]]\ni16 = [40000]", "a.toml:2: record[0].i16[0]: 40000 is out of range"},

@@ -45,9 +45,16 @@ func (f *File) Run(ctx context.Context, rt *host.Runtime, m *host.Module, watch 
 	for _, rec := range f.Records {
 		chain.Discard(rec.Entry) // what another run left
 	}
-	for _, b := range f.Batches() {
-		r.from, r.to = r.to, r.to+len(b.Records)
-		if err := r.batch(ctx, chain, b); err != nil {
+	for batches := f.Batches(); r.to < len(f.Records); {
+		r.from, r.to = r.to, r.to+1
+		if f.Records[r.from].Flush != "" {
+			err = r.flush(ctx, chain)
+		} else {
+			r.to = r.from + len(batches[0].Records)
+			err = r.batch(ctx, chain, batches[0])
+			batches = batches[1:]
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", f.path, f.Records[r.from].line, err)
 		}
 	}
@@ -60,14 +67,34 @@ type runner struct {
 	module *host.Module
 	states states
 	got    []Got
-	from   int // of the batch
+	from   int // of the batch, or the flush
 	to     int
-	also   Watch // nil: nobody else looks
+
+	flushed uint64 // flushes so far
+
+	also Watch // nil: nobody else looks
 }
 
 func (r *runner) batch(ctx context.Context, chain *host.Chain, b bridge.Batch) error {
 	out := new(bridge.Results)
-	err := chain.Apply(ctx, b.Stream, b.Records, out)
+	return r.note(ctx, b.Stream, out, chain.Apply(ctx, b.Stream, b.Records, out))
+}
+
+// flush asks for what the module holds back. The module's answer to that is what counts for its verdict and units.
+func (r *runner) flush(ctx context.Context, chain *host.Chain) error {
+	rec := r.file.Records[r.from]
+	r.flushed++
+	out := new(bridge.Results)
+	f := bridge.Flush{Reason: flushes[rec.Flush], Key: bridge.Key{Time: *rec.Time, Revision: r.flushed}}
+	err := r.note(ctx, rec.Entry, out, chain.Flush(ctx, rec.Entry, f, out))
+	if got := &r.got[r.from]; err == nil && got.Verdict == "" {
+		got.Verdict = pass // it was not asked, or has nothing
+	}
+	return err
+}
+
+// note takes over what came of a batch or flush, and commits it.
+func (r *runner) note(ctx context.Context, stream string, out *bridge.Results, err error) error {
 	if err != nil && (!errors.Is(err, bridge.ErrRetry) || ctx.Err() != nil) {
 		return err
 	}
@@ -75,7 +102,7 @@ func (r *runner) batch(ctx context.Context, chain *host.Chain, b bridge.Batch) e
 		r.undecided(err)
 		return nil
 	}
-	r.states.commit(b.Stream, out)
+	r.states.commit(stream, out)
 	r.decided(out)
 	return nil
 }
@@ -117,7 +144,7 @@ func (r *runner) Called(c host.Call) {
 	if r.also != nil {
 		r.also.Called(r.from+at, c)
 	}
-	if c.Name != abi.ExportProcess {
+	if (c.Name == abi.ExportFlush) != (r.file.Records[r.from+at].Flush != "") {
 		return
 	}
 	got := &r.got[r.from+at]
