@@ -230,15 +230,18 @@ func (r *registry) kept(path string) (host.Source, error) {
 	return host.Source{Bytes: []byte(file), Signature: signature}, nil
 }
 
-// checkRegistry tells which modules are in a registry that cannot be asked for them.
+// checkRegistry tells whether a module is in a registry that cannot be asked for it.
 func (f *file) checkRegistry(name string, bad func(string, ...any)) {
-	path := f.Modules[name].Path
-	if !strings.HasPrefix(path, registryScheme) {
-		return
-	}
-	if _, err := parseAddress(path); err != nil {
-		bad("modules.%s.path: %w", name, err)
-	} else if f.Registry.URL == "" {
-		bad("modules.%s.path: %q, but registry.url is empty, want the store that has it", name, path)
+	m := f.Modules[name]
+	for _, named := range [...][2]string{{"path", m.Path}, {"script", m.Script}} {
+		key, path := named[0], named[1]
+		if !strings.HasPrefix(path, registryScheme) {
+			continue
+		}
+		if _, err := parseAddress(path); err != nil {
+			bad("modules.%s.%s: %w", name, key, err)
+		} else if f.Registry.URL == "" {
+			bad("modules.%s.%s: %q, but registry.url is empty, want the store that has it", name, key, path)
+		}
 	}
 }

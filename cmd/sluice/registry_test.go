@@ -190,6 +190,7 @@ func TestRegistryOfBridge(t *testing.T) {
 		{"url = \"http", "url = \"ftp", "registry.url: \"ftp"},
 		{"url = \"" + s.URL + "\"", "url = \"\"", "registry.url is empty"},
 		{"reduct://b/modules", "reduct://b", "no bucket or no entry"},
+		{"path = 'reduct://b/modules", "script = 'reduct://b", "modules.guest.script: \"reduct://b?name=guest\": no bucket or no entry"},
 	} {
 		path = b.write(strings.Replace(text, tt.old, tt.new, 1))
 		if code, out := checked(); code != exitConfig || !strings.Contains(out, tt.want) {
