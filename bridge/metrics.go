@@ -19,6 +19,7 @@ type Metrics struct {
 	Pubacks           Counters // by MQTT reason code, hex
 	ModuleTraps       Counters // by module
 	Flushes           Counters // by "pipeline/reason": tick, shutdown, swap or failed
+	ModuleSwaps       Counters // by "module/outcome": promoted, refused or rolled back
 	ModuleDrops       Counters // by "module/reason": records dropped, under the name that the module's manifest gives the reason
 	ReconcileMissing  Counters // by input: records the edge store had and the ledger lacked
 	LedgerFsync       Histogram

@@ -138,6 +138,10 @@ func (c collector) modules(e emitter, s Status) {
 		name, reason, _ := strings.Cut(value, "/")
 		e.counter("module_drops_total", "Records that a module dropped, by the reason it gave.", n, "module", name, "reason", reason)
 	})
+	c.metrics.ModuleSwaps.Each(func(value string, n int64) {
+		name, outcome, _ := strings.Cut(value, "/")
+		e.counter("module_swaps_total", "Candidates for a module's place, by what became of them.", n, "module", name, "outcome", outcome)
+	})
 	c.metrics.Flushes.Each(func(value string, n int64) {
 		pipeline, reason, _ := strings.Cut(value, "/")
 		e.counter("flushes_total", "Streams whose modules were asked for what they hold back, by why, or failed.", n, "pipeline", pipeline, "reason", reason)
@@ -146,6 +150,10 @@ func (c collector) modules(e emitter, s Status) {
 		e.counter("module_traps_total", "Calls that ended in a trap or without fuel.", n, "module", name)
 	})
 	for _, m := range s.Modules {
+		if x := m.Shadow; x != nil {
+			e.counter("module_shadow_records_total", "Records that a module has seen in the shadow of a live one.", x.Records, "module", m.Name)
+			e.counter("module_shadow_different_total", "Records of which it has made something else.", x.Different, "module", m.Name)
+		}
 		for name, tally := range m.Tallies {
 			e.gauge("module_tally", "What a module counts under a name of its own, or the sum of what it observes.", tally.Sum,
 				"module", m.Name, "reason", strings.ToValidUTF8(name, "?"))

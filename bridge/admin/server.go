@@ -78,7 +78,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return fmt.Errorf("admin: %w", err)
 }
 
-// Handler answers the five paths, and POST /reconcile and /refill where source is a Reconciler or a Refiller.
+// Handler answers the five paths, and POST /reconcile, /refill and /rollback where source is a Reconciler, a Refiller or a Roller.
 func Handler(m *bridge.Metrics, source Source) http.Handler {
 	status := func() Status { return snapshot(source, m, time.Now()) }
 	mux := http.NewServeMux()
@@ -94,6 +94,9 @@ func Handler(m *bridge.Metrics, source Source) http.Handler {
 	}
 	if f, ok := source.(Refiller); ok {
 		mux.Handle("POST /refill", refill(f))
+	}
+	if o, ok := source.(Roller); ok {
+		mux.Handle("POST /rollback", rollback(o))
 	}
 	policy := "default-src 'none'; connect-src 'self'; img-src data:; style-src " + hashOf("style") + "; script-src " + hashOf("script")
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

@@ -147,6 +147,23 @@ type Module struct {
 	Drops     map[string]int64 `json:"drops"`                // (counted) records dropped, by reason
 	Tallies   map[string]Tally `json:"tallies"`              // what the module itself counts
 	LastError string           `json:"last_error,omitempty"` // why a stream waits because of it
+	Shadow    *Shadow          `json:"shadow,omitempty"`     // of the candidate for its place, or of itself where it runs in the shadow for good
+	LastSwap  string           `json:"last_swap,omitempty"`  // what became of the last candidate
+	Refused   bool             `json:"refused"`              // it was refused
+}
+
+// Shadow is how a module does beside a live one.
+type Shadow struct {
+	SHA256          string `json:"sha256"`
+	Of              int    `json:"of"` // batches, after which it takes the place; 0 = never
+	Batches         int64  `json:"batches"`
+	Records         int64  `json:"records"`
+	Different       int64  `json:"different"` // records of which it made something else
+	FirstDifference string `json:"first_difference,omitempty"`
+	Fuel            int64  `json:"fuel"`
+	LiveFuel        int64  `json:"live_fuel"` // for the same records
+	Faults          int64  `json:"faults"`
+	LastFault       string `json:"last_fault,omitempty"`
 }
 
 // Tally is what a module counted, or observed, under a name of its own.

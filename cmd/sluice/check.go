@@ -86,7 +86,9 @@ func (c *checked) modules(ctx context.Context, e *environment, f *file) (wrong c
 	modules.frozen = true
 	guests.FetchWith(modules)
 	for _, name := range slices.Sorted(maps.Keys(f.Modules)) {
-		m, err := guests.Load(ctx, name, f.Modules[name])
+		table := f.Modules[name]
+		table.Shadow = false // alone it has nothing to be compared with
+		m, err := guests.Load(ctx, name, table)
 		if err == nil {
 			var trial string
 			trial, err = try(ctx, guests, m)

@@ -47,6 +47,7 @@ func commands() []command {
 		{"module record", "", "save records of a ReductStore as a file of records", runModuleRecord},
 		{"module push", "", "write a module into a ReductStore, for reduct:// paths", runModulePush},
 		{"module keygen", "", "make a key that signs modules", runModuleKeygen},
+		{"module rollback", "", "have a running bridge bring back the module before the last swap", runModuleRollback},
 		{"module sign", "", "sign modules and scripts", runModuleSign},
 		{"config example", "", "print a configuration with every key explained", runConfigExample},
 		{"config schema", "", "print the configuration's JSON schema", runConfigSchema},

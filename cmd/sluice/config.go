@@ -204,6 +204,9 @@ func (f *file) checkPipeline(p string, bad func(string, ...any)) {
 	c := f.Pipelines[p]
 	refer(p, "inputs", c.Inputs, f.Inputs.names(), bad)
 	refer(p, "modules", c.Modules, slices.Sorted(maps.Keys(f.Modules)), bad)
+	if len(c.Modules) > 0 && f.Modules[c.Modules[0]].Shadow {
+		bad("pipelines.%s.modules: %q has shadow = true and stands first, want it behind the module that it is compared with", p, c.Modules[0])
+	}
 	remotes := slices.Sorted(maps.Keys(f.Remotes.MQTT))
 	if c.Remote != "" {
 		refer(p, "remote", []string{c.Remote}, remotes, bad)

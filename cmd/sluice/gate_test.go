@@ -241,6 +241,7 @@ func TestReload(t *testing.T) {
 
 	b.guest(drop)
 	before := b.status(g).Modules[0].SHA256
+	b.write(text + "[modules.guest.config]\nother = true\n")
 	if err := g.reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +267,6 @@ func TestReload(t *testing.T) {
 	if p := b.status(g).Pipelines[0]; p.Filtered != 40 {
 		t.Errorf("after refused reloads: got %+v, want 40 filtered", p)
 	}
-	b.guest(pass)
 	b.write(strings.Replace(text, `modules = ["guest"]`, `modules = []`, 1))
 	if err := g.reload(t.Context()); err != nil {
 		t.Fatal(err)

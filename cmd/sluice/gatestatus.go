@@ -12,6 +12,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge/admin"
 	"github.com/sluicebridge/sluice/bridge/ledger"
 	"github.com/sluicebridge/sluice/bridge/reduct"
+	"github.com/sluicebridge/sluice/runtime/host"
 )
 
 // Status implements admin.Source.
@@ -44,7 +45,9 @@ func (g *gate) Status() admin.Status {
 		for what, t := range m.Tallies() {
 			tallies[what] = admin.Tally(t)
 		}
-		s.Modules = append(s.Modules, admin.Module{Name: name, SHA256: m.SHA256(), Tallies: tallies, LastError: m.LastError()})
+		x := admin.Module{Name: name, SHA256: m.SHA256(), Tallies: tallies, LastError: m.LastError()}
+		g.swaps.show(&x, m, f.Modules[name])
+		s.Modules = append(s.Modules, x)
 	}
 	s.Inputs = g.inputStatus()
 	for _, r := range g.remotes {
@@ -182,4 +185,25 @@ func (r *remote) status(backlog []ledger.Backlog) admin.Remote {
 		}
 	}
 	return s
+}
+
+// show tells what goes on in a module's place.
+func (s *swaps) show(x *admin.Module, live *host.Module, c host.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, of := live, 0
+	if at := s.seats[x.Name]; at != nil {
+		x.LastSwap, x.Refused = at.last, at.refused
+		if at.candidate != nil {
+			m, of = at.candidate, c.ShadowBatches
+		}
+	}
+	if m == live && !c.Shadow {
+		return
+	}
+	d := m.Compared()
+	x.Shadow = &admin.Shadow{
+		SHA256: m.SHA256(), Of: of, Batches: d.Batches, Records: d.Records, Different: d.Different, FirstDifference: d.First,
+		Fuel: d.Units, LiveFuel: d.LiveUnits, Faults: d.Faults, LastFault: d.LastFault,
+	}
 }

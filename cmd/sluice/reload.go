@@ -16,7 +16,8 @@ import (
 )
 
 // What a reload can change: the tables under [modules], and which modules a pipeline has. The rest needs a restart, which loses
-// nothing: what was taken in is in the ledger, what was not stays with its sender.
+// nothing: what was taken in is in the ledger, what was not stays with its sender. Modules whose tables are as they were stay: a file of theirs
+// that has changed comes as in any other moment, see swap.go.
 
 // chain is a pipeline's modules, exchanged as a whole between two batches. What the new ones do not know of a stream they load from the
 // ledger, as after a restart.
@@ -62,6 +63,8 @@ func (c *chain) exchange(with *host.Chain) {
 
 // reload reads the configuration again and takes over what it can, all or nothing.
 func (g *gate) reload(ctx context.Context) error {
+	g.change.Lock()
+	defer g.change.Unlock()
 	f, err := loadConfig(g.path)
 	if err != nil {
 		return err
@@ -69,24 +72,59 @@ func (g *gate) reload(ctx context.Context) error {
 	if keys := needRestart(g.current(), f); len(keys) > 0 {
 		return fmt.Errorf("a restart is needed for %s", strings.Join(keys, ", "))
 	}
-	modules, err := loadModules(ctx, g.guests, g.path, f)
+	stay, seats := g.staying(f), seatsOf(f)
+	fresh, err := loadModules(ctx, g.guests, g.path, f, stay)
 	if err != nil {
 		return err
 	}
+	modules := maps.Clone(fresh)
+	maps.Copy(modules, stay)
 	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
 	if err != nil {
-		closeModules(modules)
+		closeModules(fresh)
 		return err
 	}
 	for name, c := range chains {
 		g.chains[name].exchange(c)
 	}
+	g.seat(f, modules, seats)
+	g.swaps.lookNow()
+	return nil
+}
+
+// staying returns the modules whose tables a configuration leaves as they are.
+func (g *gate) staying(f *file) map[string]*host.Module {
+	stay := make(map[string]*host.Module)
+	for name, c := range f.Modules {
+		if old, was := g.current().Modules[name]; was && reflect.DeepEqual(old, c) {
+			stay[name] = g.modules[name]
+		}
+	}
+	return stay
+}
+
+// seat takes over the modules of a configuration that is in effect now, and closes those that are in no place any more.
+func (g *gate) seat(f *file, modules map[string]*host.Module, seats map[string]*seat) {
 	g.mu.Lock()
 	old := g.modules
 	g.modules, g.file = modules, f
 	g.mu.Unlock()
-	closeModules(old)
-	return nil
+	g.swaps.mu.Lock()
+	defer g.swaps.mu.Unlock()
+	for name, m := range old {
+		was := g.swaps.seats[name]
+		if modules[name] == m {
+			seats[name] = was
+			continue
+		}
+		m.Close()
+		for _, other := range []*host.Module{was.candidate, was.before} {
+			if other != nil {
+				other.Close()
+			}
+		}
+	}
+	g.swaps.seats = seats
 }
 
 // current is the configuration in effect.

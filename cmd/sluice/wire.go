@@ -42,9 +42,12 @@ type gate struct {
 	reloadFailed atomic.Bool
 	stopping     atomic.Bool
 
+	change sync.Mutex // held by who changes modules
+	swaps  swaps
+
 	mu      sync.Mutex
 	file    *file                   // in effect; guarded by mu
-	modules map[string]*host.Module // guarded by mu
+	modules map[string]*host.Module // live; guarded by mu, and changed only by who holds change
 }
 
 // input is a replication target with what belongs to it, or a reconciler alone.
@@ -122,7 +125,8 @@ func (g *gate) openStore(ctx context.Context, f *file) (err error) {
 
 // openPipelines loads the modules and makes an intake for each pipeline.
 func (g *gate) openPipelines(ctx context.Context, f *file) error {
-	modules, err := loadModules(ctx, g.guests, g.path, f)
+	g.swaps.wake, g.swaps.seats = make(chan struct{}, 1), seatsOf(f)
+	modules, err := loadModules(ctx, g.guests, g.path, f, nil)
 	if err != nil {
 		return err
 	}
@@ -144,11 +148,14 @@ func (g *gate) openPipelines(ctx context.Context, f *file) error {
 	return nil
 }
 
-// loadModules loads every module. After an error none is left open.
-func loadModules(ctx context.Context, guests *host.Runtime, path string, f *file) (map[string]*host.Module, error) {
+// loadModules loads every module but those that are loaded. After an error none is left open.
+func loadModules(ctx context.Context, guests *host.Runtime, path string, f *file, loaded map[string]*host.Module) (map[string]*host.Module, error) {
 	modules := make(map[string]*host.Module)
 	var wrong config.Problems
 	for _, name := range slices.Sorted(maps.Keys(f.Modules)) {
+		if loaded[name] != nil {
+			continue
+		}
 		m, err := guests.Load(ctx, name, f.Modules[name])
 		if err != nil {
 			wrong = append(wrong, problem(path, "modules."+name, err)...)
@@ -336,7 +343,7 @@ func readToken(file, token *string) error {
 // run works until ctx ends or something cannot go on. Inputs stop first, then modules say what they hold, then remotes stop, and the ledger when
 // nobody writes to it any more; the status page stays to the end.
 func (g *gate) run(ctx context.Context, more ...part) error {
-	stages := [][]part{more, nil, nil, {{"ledger", g.store.Run}}, nil}
+	stages := [][]part{append(more, part{"modules", g.runSwaps}), nil, nil, {{"ledger", g.store.Run}}, nil}
 	for _, in := range g.inputs {
 		if in.target != nil {
 			stages[0] = append(stages[0], part{"input " + in.name, func(ctx context.Context) error { return in.target.Serve(ctx, in.listener) }})

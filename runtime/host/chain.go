@@ -28,6 +28,8 @@ type Chain struct {
 type link struct {
 	*Module
 	index     uint8
+	before    *link    // of the module that this one has replaced; nil: none
+	shadows   []*Trial // that run beside it for good
 	maskNames [][]byte // of the labels, for answers that are a mask
 	drops     []*atomic.Int64
 	traps     *atomic.Int64
@@ -45,24 +47,42 @@ func newChain(pipeline string, modules []*Module, states bridge.States, metrics 
 	c := &Chain{pipeline: pipeline, states: states}
 	seen := make(map[string]bool)
 	for i, m := range modules {
+		if m.cfg.Shadow {
+			if len(c.links) == 0 {
+				return nil, fmt.Errorf("pipeline %s: module %s has shadow = true and stands first, want it behind the module that it is compared with", pipeline, m.name)
+			}
+			t := newTrial(m)
+			t.forGood = true
+			live := &c.links[len(c.links)-1]
+			live.shadows = append(live.shadows, t)
+			continue
+		}
 		if m.Stateful() && seen[m.name] {
 			return nil, fmt.Errorf("pipeline %s: module %s keeps a state and is there twice", pipeline, m.name)
 		}
 		seen[m.name] = true
-		l := link{
-			Module: m, index: uint8(i),
-			traps: metrics.ModuleTraps.At(m.name), units: metrics.ModuleFuel.At(m.name), took: metrics.ModuleCall.At(m.name),
-		}
-		for n := range m.manifest.Reasons {
-			l.drops = append(l.drops, metrics.ModuleDrops.At(m.name+"/"+m.reason(uint16(n))))
-		}
-		l.drops = append(l.drops, metrics.ModuleDrops.At(m.name+"/other"), metrics.ModuleDrops.At(m.name+"/fault"))
-		for _, name := range m.manifest.Labels {
-			l.maskNames = append(l.maskNames, []byte(name))
+		l := newLink(m, uint8(i), metrics)
+		if m.before != nil && m.Resets(m.before) {
+			l.before = new(newLink(m.before, uint8(i), new(bridge.Metrics)))
 		}
 		c.links = append(c.links, l)
 	}
 	return c, nil
+}
+
+func newLink(m *Module, index uint8, metrics *bridge.Metrics) link {
+	l := link{
+		Module: m, index: index,
+		traps: metrics.ModuleTraps.At(m.name), units: metrics.ModuleFuel.At(m.name), took: metrics.ModuleCall.At(m.name),
+	}
+	for n := range m.manifest.Reasons {
+		l.drops = append(l.drops, metrics.ModuleDrops.At(m.name+"/"+m.reason(uint16(n))))
+	}
+	l.drops = append(l.drops, metrics.ModuleDrops.At(m.name+"/other"), metrics.ModuleDrops.At(m.name+"/fault"))
+	for _, name := range m.manifest.Labels {
+		l.maskNames = append(l.maskNames, []byte(name))
+	}
+	return l
 }
 
 // drop is the counter of a reason.
@@ -116,7 +136,15 @@ func (c *Chain) Flush(ctx context.Context, stream string, f bridge.Flush, out *b
 
 // due tells whether the module is asked for what it holds back.
 func (l *link) due(why bridge.FlushReason) bool {
-	return l.Stateful() && l.flushes && (why == bridge.FlushShutdown || why == bridge.FlushTick && l.tick > 0)
+	switch why {
+	case bridge.FlushTick:
+		return l.tick > 0
+	case bridge.FlushShutdown:
+		return l.Stateful() && l.flushes
+	case bridge.FlushSwap:
+		return l.before != nil // it is asked when the state is loaded
+	}
+	return false
 }
 
 // Tick is how often Flush wants to be called for a tick, by the module that wants it most often; 0 = never.
@@ -133,8 +161,15 @@ func (c *Chain) Tick() time.Duration {
 // Discard implements bridge.Chain: the instances that served the stream end (rule 4 of INVARIANTS.md).
 func (c *Chain) Discard(stream string) {
 	for i := range c.links {
-		if l := &c.links[i]; l.Stateful() {
-			l.pool.discard(owner{c.pipeline, stream})
+		l := &c.links[i]
+		if l.Stateful() {
+			l.pool.discard(owner{c.pipeline, stream, false})
+		}
+		for _, t := range l.shadows {
+			t.forget(owner{c.pipeline, stream, true})
+		}
+		if t := l.trial.Load(); t != nil {
+			t.forget(owner{c.pipeline, stream, true})
 		}
 	}
 }

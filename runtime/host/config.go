@@ -14,19 +14,21 @@ import (
 
 // Config is one table [modules.NAME].
 type Config struct {
-	Path        string          `toml:"path"`         // the WebAssembly file, or a name that the runtime's Fetcher knows; of a script its engine. Default for scripts: the one that came along
-	Script      string          `toml:"script"`       // a filter in JavaScript, the same
-	SHA256      string          `toml:"sha256"`       // of the file, of a script that of engine and script in one; hex. Default: not pinned
-	Memory      bridge.Size     `toml:"memory"`       // most memory of one instance. Default 16MiB
-	Budget      bridge.Duration `toml:"budget"`       // most time for one record, measured in units of this machine. Default 10ms
-	BudgetUnits int64           `toml:"budget_units"` // the same in units, equal on all machines; 0 = from budget
-	Output      bridge.Size     `toml:"output"`       // most bytes a module may answer to one record. Default 4MiB
-	Instances   int             `toml:"instances"`    // most instances alive at once. Default 16
-	OnFault     string          `toml:"on_fault"`     // park | hold | pass | drop: a record that fails twice. Default park
-	OnState     string          `toml:"on_state"`     // hold | anew: a stream whose committed state the module refuses. Default hold
-	Shadow      bool            `toml:"shadow"`       // reserved: run beside the live module
-	Trust       string          `toml:"trust"`        // file of public keys: a module that none of them signed is refused. Default: no signature is asked for
-	Config      map[string]any  `toml:"config"`       // handed to the module as JSON
+	Path          string          `toml:"path"`           // the WebAssembly file, or a name that the runtime's Fetcher knows; of a script its engine. Default for scripts: the one that came along
+	Script        string          `toml:"script"`         // a filter in JavaScript, the same
+	SHA256        string          `toml:"sha256"`         // of the file, of a script that of engine and script in one; hex. Default: not pinned
+	Memory        bridge.Size     `toml:"memory"`         // most memory of one instance. Default 16MiB
+	Budget        bridge.Duration `toml:"budget"`         // most time for one record, measured in units of this machine. Default 10ms
+	BudgetUnits   int64           `toml:"budget_units"`   // the same in units, equal on all machines; 0 = from budget
+	Output        bridge.Size     `toml:"output"`         // most bytes a module may answer to one record. Default 4MiB
+	Instances     int             `toml:"instances"`      // most instances alive at once. Default 16
+	OnFault       string          `toml:"on_fault"`       // park | hold | pass | drop: a record that fails twice. Default park
+	OnState       string          `toml:"on_state"`       // hold | anew: a stream whose committed state the module refuses. Default hold
+	Watch         bool            `toml:"watch"`          // a file that changes takes the module's place while the bridge runs. Default true
+	ShadowBatches int             `toml:"shadow_batches"` // batches that it runs in the module's shadow before; 0 = none. Default 16
+	Shadow        bool            `toml:"shadow"`         // for good in the shadow of the module before it in a pipeline's list; nothing of it is sent
+	Trust         string          `toml:"trust"`          // file of public keys: a module that none of them signed is refused. Default: no signature is asked for
+	Config        map[string]any  `toml:"config"`         // handed to the module as JSON
 }
 
 // Values of Config.OnFault.
@@ -46,7 +48,7 @@ const (
 // Default is a module's config where nothing is set.
 func Default() Config {
 	return Config{
-		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark, OnState: StateHold,
+		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark, OnState: StateHold, Watch: true, ShadowBatches: 16,
 	}
 }
 
@@ -59,7 +61,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	check(c.Path != "" || c.Script != "", "path: missing, or script")
-	check(!c.Shadow, "shadow: true, want false: modules beside the live one are not part of this version")
+	check(c.ShadowBatches >= 0 && c.ShadowBatches <= 1e6, "shadow_batches: %d, want 0..1000000", c.ShadowBatches)
 	sum, err := hex.DecodeString(c.SHA256)
 	check(err == nil && (len(sum) == 0 || len(sum) == 32), "sha256: %q, want 64 hex digits", c.SHA256)
 	check(c.Memory >= pageSize && c.Memory <= abi.MaxAddress, "memory: %s, want 64KiB..1GiB", c.Memory)

@@ -20,7 +20,10 @@ const (
 )
 
 // owner is the stream of a pipeline whose state an instance holds; zero = nobody's.
-type owner struct{ pipeline, stream string }
+type owner struct {
+	pipeline, stream string
+	shadow           bool // the state is that of a trial
+}
 
 // instance is one running copy of a module. It has one owner at a time; nothing in it is safe for concurrent use.
 type instance struct {

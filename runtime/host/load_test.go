@@ -19,21 +19,21 @@ func TestConfigValidate(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"default":       {func(*Config) {}, ""},
-		"pinned":        {func(c *Config) { c.SHA256 = strings.Repeat("aB", 32) }, ""},
-		"path":          {func(c *Config) { c.Path = "" }, "path: missing"},
-		"script":        {func(c *Config) { c.Path, c.Script = "", "a.js" }, ""},
-		"script, path":  {func(c *Config) { c.Script = "a.js" }, ""},
-		"shadow":        {func(c *Config) { c.Shadow = true }, "shadow: true, want false"},
-		"sha256":        {func(c *Config) { c.SHA256 = "abc" }, `sha256: "abc", want 64 hex digits`},
-		"little memory": {func(c *Config) { c.Memory = 1 }, "memory: 1B, want 64KiB..1GiB"},
-		"much memory":   {func(c *Config) { c.Memory = 1 << 31 }, "memory: 2GiB, want 64KiB..1GiB"},
-		"budget":        {func(c *Config) { c.Budget = bridge.Duration(time.Minute) }, "budget: 1m0s, want 100µs..1s"},
-		"no budget":     {func(c *Config) { c.Budget = 0 }, "budget: 0s, want"},
-		"units":         {func(c *Config) { c.BudgetUnits = 5 }, "budget_units: 5, want 0 or 1000..10000000000"},
-		"output":        {func(c *Config) { c.Output = 0 }, "output: 0B, want 1KiB..256MiB"},
-		"instances":     {func(c *Config) { c.Instances = 0 }, "instances: 0, want 1..1024"},
-		"on_fault":      {func(c *Config) { c.OnFault = "explode" }, `on_fault: "explode", want park, hold, pass, drop`},
+		"default":        {func(*Config) {}, ""},
+		"pinned":         {func(c *Config) { c.SHA256 = strings.Repeat("aB", 32) }, ""},
+		"path":           {func(c *Config) { c.Path = "" }, "path: missing"},
+		"script":         {func(c *Config) { c.Path, c.Script = "", "a.js" }, ""},
+		"script, path":   {func(c *Config) { c.Script = "a.js" }, ""},
+		"shadow_batches": {func(c *Config) { c.ShadowBatches = -1 }, "shadow_batches: -1, want 0..1000000"},
+		"sha256":         {func(c *Config) { c.SHA256 = "abc" }, `sha256: "abc", want 64 hex digits`},
+		"little memory":  {func(c *Config) { c.Memory = 1 }, "memory: 1B, want 64KiB..1GiB"},
+		"much memory":    {func(c *Config) { c.Memory = 1 << 31 }, "memory: 2GiB, want 64KiB..1GiB"},
+		"budget":         {func(c *Config) { c.Budget = bridge.Duration(time.Minute) }, "budget: 1m0s, want 100µs..1s"},
+		"no budget":      {func(c *Config) { c.Budget = 0 }, "budget: 0s, want"},
+		"units":          {func(c *Config) { c.BudgetUnits = 5 }, "budget_units: 5, want 0 or 1000..10000000000"},
+		"output":         {func(c *Config) { c.Output = 0 }, "output: 0B, want 1KiB..256MiB"},
+		"instances":      {func(c *Config) { c.Instances = 0 }, "instances: 0, want 1..1024"},
+		"on_fault":       {func(c *Config) { c.OnFault = "explode" }, `on_fault: "explode", want park, hold, pass, drop`},
 	}
 	for name, c := range cases {
 		cfg := Default()

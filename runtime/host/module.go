@@ -36,6 +36,9 @@ type Module struct {
 	counts tallies
 	lines  limiter
 	held   atomic.Pointer[held]
+	shadow comparison
+	trial  atomic.Pointer[Trial] // in its shadow
+	before *Module               // that it has taken the place of; nil: none, or it is gone
 	pool   *pool
 }
 

@@ -151,6 +151,18 @@ func (p *pool) discard(o owner) {
 	}
 }
 
+// rest ends the idle instances. More can be made.
+func (p *pool) rest() {
+	p.mu.Lock()
+	old := p.idle
+	p.idle = nil
+	p.alive -= len(old)
+	p.mu.Unlock()
+	for _, in := range old {
+		in.close()
+	}
+}
+
 // close ends the idle instances; those in use end when they are given back. A second call does nothing.
 func (p *pool) close() {
 	p.mu.Lock()

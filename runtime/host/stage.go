@@ -28,6 +28,9 @@ type stage struct {
 	record  int32 // whose outputs begin at first
 	first   int
 	anew    bool           // the committed state was refused and is given up
+	shadow  bool           // of a Trial
+	all     int64          // units, of every instance that had a part in it
+	kept    *bridge.State  // of another version, to be set aside with the batch
 	like    []bridge.Label // labels of the same names as the item's
 	texts   map[int]string // of items that are given up or set aside, by their index
 }
@@ -40,7 +43,7 @@ func (r *run) pass(ctx context.Context, l *link) error {
 	r.forget()
 	s := stage{run: r, link: l, record: -1}
 	if l.Stateful() {
-		s.owner = owner{r.chain.pipeline, r.stream}
+		s.owner = owner{r.chain.pipeline, r.stream, false}
 	}
 	in, mine, err := l.pool.take(ctx, s.owner)
 	if err != nil {
@@ -59,6 +62,7 @@ func (r *run) pass(ctx context.Context, l *link) error {
 	}
 	l.pool.put(s.in, s.owner)
 	l.goesOn(r.stream)
+	r.beside(ctx, l, &s)
 	s.settle()
 	clear(r.items)
 	r.items, r.next = r.next, r.items[:0]
@@ -70,7 +74,7 @@ func retry(err error) error { return fmt.Errorf("%w: %w", err, bridge.ErrRetry) 
 
 func (s *stage) account() {
 	s.units.Add(s.in.spent)
-	s.in.spent = 0
+	s.all, s.in.spent = s.all+s.in.spent, 0
 }
 
 // work processes the batch, with a fresh instance after each fault. It ends: every record may fail twice, then it is not tried again.
@@ -96,19 +100,19 @@ func (s *stage) work(ctx context.Context) error {
 func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 	n := len(s.items)
 	s.in.watch = s.chain.watch
-	if err := s.load(); err != nil {
+	if err := s.load(ctx); err != nil {
 		return n, err
 	}
 	for at := from; at < n; at++ {
 		if at%32 == 0 && ctx.Err() != nil {
 			return at, retry(context.Cause(ctx))
 		}
-		s.in.muted = at < s.reached
+		s.in.muted = at < s.reached || s.shadow
 		if err := s.one(at); err != nil {
 			return at, err
 		}
 	}
-	s.in.muted = false
+	s.in.muted = s.shadow
 	said, err := s.askFlush()
 	if err != nil || len(s.items) == 0 && !said {
 		return n, err // nothing has changed that must be stored
@@ -167,7 +171,7 @@ func (s *stage) renew(at int, sound bool) (int, error) {
 }
 
 // load brings the guest to the state that was committed last.
-func (s *stage) load() error {
+func (s *stage) load(ctx context.Context) error {
 	if s.loaded {
 		return nil
 	}
@@ -177,12 +181,12 @@ func (s *stage) load() error {
 		if err != nil {
 			return fmt.Errorf("committed state: %w", err)
 		}
-		if found && st.Version == s.manifest.StateVersion {
-			state = st
-		} else if found && s.rt.log != nil {
-			s.rt.log.Warn("module begins anew: its state is of another version", "module", s.name, "stream", s.stream,
-				"state_version", st.Version, "want", s.manifest.StateVersion)
+		if found && st.Version != s.manifest.StateVersion {
+			if st, err = s.adopt(ctx, st); err != nil {
+				return err
+			}
 		}
+		state = st
 	}
 	if err := s.in.restore(state.Bytes); err != nil {
 		if f, failed := err.(*fault); failed && len(state.Bytes) > 0 {
@@ -206,6 +210,11 @@ func (s *stage) save() error {
 	s.out.States = append(s.out.States, bridge.State{
 		Module: s.name, SHA256: s.sha256, Version: s.manifest.StateVersion, Bytes: s.out.Copy(b),
 	})
+	if s.kept != nil {
+		aside := *s.kept
+		aside.Module = s.name + kept
+		s.out.States = append(s.out.States, aside)
+	}
 	return nil
 }
 
@@ -325,8 +334,11 @@ func (s *stage) read(doing string, got abi.Returned) (abi.Entry, error) {
 // askFlush lets the guest emit what it held back, as outputs of the flush or of the batch's last record that was not set aside, and tells
 // whether it had something.
 func (s *stage) askFlush() (said bool, err error) {
-	if s.due(s.run.flush) {
-		return s.flushed(&s.origin, int32(s.run.flush))
+	switch why := s.run.flush; {
+	case why == bridge.FlushSwap && len(s.items) == 0:
+		return s.kept != nil, nil
+	case s.due(why) && why != bridge.FlushSwap:
+		return s.flushed(&s.origin, int32(why))
 	}
 	at := len(s.items) - 1
 	for at >= 0 && s.items[at].verdict == abi.Park {
