@@ -48,6 +48,7 @@ crash-ledger: ## the ledger cut, garbled and killed, repeatedly
 crash: crash-ledger build ## the bridge, its broker and its store broken a hundred times each; prints a table. Disks take root
 	E2E=$(or $(E2E),1) CRASH_KILLS=100 CRASH_CUTS=100 CRASH_RESTARTS=20 CRASH_ROUNDS=5 CRASH_SILENCES=5 CRASH_FULL=60 CRASH_HANG=30 \
 		$(GO) test -count=1 -timeout 3h -parallel 4 -v ./tests/crash
+	SWAPS=100 SWAP_RECORDS=1000000 $(GO) test -count=1 -timeout 20m -v -run TestSwapUnderLoad ./cmd/sluice
 
 e2e: build modules ## real ReductStore and Mosquitto; E2E=require fails on what is missing
 	E2E=$(or $(E2E),1) $(GO) test -count=1 -timeout 40m -v -run . ./tests/e2e ./bridge/reduct ./bridge/mqtt ./tests/guests

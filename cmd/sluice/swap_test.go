@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,7 +110,7 @@ func TestSwap(t *testing.T) {
 		t.Errorf("rolled back: %+v, module %+v", answer, m)
 	}
 	b.send(g, 400, 500)
-	b.exact(g, 500)
+	b.exact(g, 2, 500)
 	for name, want := range map[string]int64{"guest/promoted": 1, "guest/rolled back": 1, "guest/refused": 0} {
 		if got := g.metrics.ModuleSwaps.At(name).Load(); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
@@ -149,7 +150,7 @@ func TestSwapRefused(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", tt.name, m, tt.want)
 		}
 	}
-	b.exact(g, sent)
+	b.exact(g, 2, sent)
 	var answer admin.RollbackAnswer
 	err := ask(t.Context(), strings.TrimSuffix(g.page(), "/")+"/rollback", admin.RollbackRequest{Module: "guest"}, &answer)
 	if got := errorText(err); !strings.Contains(got, "there is none before it since the start") {
@@ -197,7 +198,7 @@ func TestSwapReset(t *testing.T) {
 }
 
 // exact reads the ledger: each stream's records are there once, in order, numbered from 1.
-func (b *bench) exact(g *gate, each int) {
+func (b *bench) exact(g *gate, streams, each int) {
 	b.t.Helper()
 	ended, cancel := context.WithCancel(b.t.Context())
 	cancel()
@@ -215,7 +216,7 @@ func (b *bench) exact(g *gate, each int) {
 			}
 			for i := range ms {
 				n := numbers[r.Stream] + 1
-				if got := int(ms[i].Payload[0]) | int(ms[i].Payload[1])<<8; got != n || ms[i].Time <= last[r.Stream] {
+				if got := int(binary.LittleEndian.Uint32(ms[i].Payload)); got != n || ms[i].Time <= last[r.Stream] {
 					b.t.Fatalf("%s@%d after %d is number %d, want %d", r.Stream, ms[i].Time, last[r.Stream], got, n)
 				}
 				numbers[r.Stream], last[r.Stream] = n, ms[i].Time
@@ -227,7 +228,7 @@ func (b *bench) exact(g *gate, each int) {
 			b.t.Errorf("%s: %d records, want %d", stream, n, each)
 		}
 	}
-	if len(numbers) != 2 {
-		b.t.Errorf("%d streams, want 2", len(numbers))
+	if len(numbers) != streams {
+		b.t.Errorf("%d streams, want %d", len(numbers), streams)
 	}
 }
