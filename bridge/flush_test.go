@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,8 +89,8 @@ func TestTicks(t *testing.T) {
 		in, l, _ := newIntake(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		tick := time.Duration(0)
-		go func() { done <- in.RunTicks(ctx, func() time.Duration { return tick }) }()
+		var tick atomic.Int64
+		go func() { done <- in.RunTicks(ctx, func() time.Duration { return time.Duration(tick.Load()) }) }()
 		deliver := func(times ...int64) {
 			t.Helper()
 			if err := in.Deliver(t.Context(), batchOf(times...)); err != nil {
@@ -106,7 +107,7 @@ func TestTicks(t *testing.T) {
 		deliver(1, 2)
 		time.Sleep(time.Minute)
 		asked(0, "no tick")
-		tick = 10 * time.Second
+		tick.Store(int64(10 * time.Second))
 		time.Sleep(12 * time.Second)
 		asked(1, "the first tick")
 		deliver(3)

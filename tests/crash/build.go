@@ -45,6 +45,11 @@ func (w *workshop) guest(t *testing.T) string {
 	return w.build(t, "count.wasm", []string{"GOOS=wasip1", "GOARCH=wasm"}, "-buildmode=c-shared", "./testdata/count")
 }
 
+// window is the module that says how many there were, too.
+func (w *workshop) window(t *testing.T) string {
+	return w.build(t, "window.wasm", []string{"GOOS=wasip1", "GOARCH=wasm"}, "-buildmode=c-shared", "./testdata/window")
+}
+
 // dying is a bridge that has crash points.
 func (w *workshop) dying(t *testing.T) string {
 	return w.build(t, "sluice-crash", []string{"CGO_ENABLED=0"}, "-tags", "crashpoints", "../../cmd/sluice")

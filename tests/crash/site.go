@@ -37,6 +37,7 @@ type options struct {
 	ledger string   // lines of [ledger]
 	remote string   // lines of [remotes.mqtt.site]
 	store  []string // the store's environment
+	module string   // another than the one that numbers records
 	late   bool     // the replication task is made by the test, not before the first record
 }
 
@@ -84,7 +85,7 @@ func newSite(t *testing.T, o options) *site {
 		s.ask, s.uplink = real.NewProxy(t, strings.TrimPrefix(source, "http://")), real.NewProxy(t, broker)
 		source, broker = "http://"+s.ask.Addr, s.uplink.Addr
 	}
-	s.config = strings.NewReplacer("DATA", s.data, "STORE", source, "BROKER", broker, "COUNT", shop.guest(t), "QOS", fmt.Sprint(o.qos),
+	s.config = strings.NewReplacer("DATA", s.data, "STORE", source, "BROKER", broker, "COUNT", o.guest(t), "QOS", fmt.Sprint(o.qos),
 		"LEDGER", cmp.Or(o.ledger, `quota = "32MiB"`), // small: its write-ahead log is copied often
 		"REMOTE", o.remote).Replace(config)
 	s.sluice = real.NewSluice(t, t.TempDir(), s.config)
@@ -97,6 +98,13 @@ func newSite(t *testing.T, o options) *site {
 	}
 	s.load = &load{site: s}
 	return s
+}
+
+func (o options) guest(t *testing.T) string {
+	if o.module != "" {
+		return o.module
+	}
+	return shop.guest(t)
 }
 
 // target is where the store finds the bridge.
