@@ -34,7 +34,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"run", "", "run the bridge until SIGTERM or SIGINT; SIGHUP loads the modules anew", runRun},
+		{"run", "", "run the bridge until SIGTERM or SIGINT; SIGHUP takes over changed tables of modules", runRun},
 		{"check", "", "load the configuration and the modules, try each with a record, and say what would go wrong", runCheck},
 		{"status", "", "show what a running bridge does", runStatus},
 		{"reconcile", "", "have a running bridge compare with its edge stores, now, and fetch what is missing", runReconcile},

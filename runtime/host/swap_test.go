@@ -67,7 +67,7 @@ func (s *seat) count(want int) {
 	}
 }
 
-// TestShadow: a candidate sees what the live module sees, in the live one's state, and nothing of it leaves; then it goes on from where that one was.
+// Rule 21: a candidate sees what the live module sees, in the live one's state, and nothing of it leaves; then it goes on from where that one was.
 func TestShadow(t *testing.T) {
 	s := newSeat(t, counter())
 	s.batch(3)
@@ -138,6 +138,24 @@ func TestShadowDiffers(t *testing.T) {
 				t.Errorf("over %v, %+v, want %d different a batch, the first %q", over, c, tt.different, tt.first)
 			}
 		})
+	}
+}
+
+// TestShadowOfATrap: a record that the live module has failed on does not speak against the one that is to replace it.
+func TestShadowOfATrap(t *testing.T) {
+	s := newSeat(t, counter(asm.Op(asm.Unreachable)))
+	m := s.module(counter(asm.Op(asm.Unreachable), asm.Op(0x01)))
+	trial := s.live.Try(m, 2, func() {})
+	for range 2 {
+		if got := s.batch(3); got != "passed parked passed m:@0,n=0 m:@2,n=2 p:a@1,n=1" {
+			t.Errorf("live: %s", got)
+		}
+	}
+	if over, err := trial.Over(); !over || err != nil {
+		t.Errorf("over %v, %v, compared %+v", over, err, m.Compared())
+	}
+	if c := m.Compared(); c.Records != 6 || c.Different != 0 || c.Faults != 0 {
+		t.Errorf("compared %+v", c)
 	}
 }
 
