@@ -30,7 +30,7 @@ func (f fixed) Status() Status {
 			{Name: "stuck", Forecast: &Forecast{UnsentRecords: 1}},
 		},
 		Pipelines: []Pipeline{{Name: "vibration"}},
-		Modules:   []Module{{Name: "stable", SHA256: "00ff", Tallies: map[string]Tally{"bursts\xff": {Sum: 3}}}},
+		Modules:   []Module{{Name: "stable", SHA256: "00ff", Tallies: map[string]Tally{"bursts\xff": {Sum: 3}}, Shadow: &Shadow{Records: 20, Different: 2}}},
 		Remotes:   []Remote{{Name: "hono", Connected: 1, Connections: 2, InFlight: 4, Unsure: 8, HeldLanes: 9, Backlog: Backlog{Records: 5, Bytes: 6, OldestSeconds: 7}}},
 	}
 }
@@ -49,6 +49,8 @@ func counted() *bridge.Metrics {
 	m.BatchResponses.At("200").Add(8)
 	m.Pubacks.At("0x00").Add(9)
 	m.ModuleTraps.At("stable").Add(1)
+	m.ModuleSwaps.At("stable/promoted").Add(2)
+	m.Flushes.At("vibration/tick").Add(7)
 	m.ModuleDrops.At("stable/slow").Add(2)
 	m.ModuleDrops.At("stable/other").Add(0)
 	m.ModuleFuel.At("stable").Add(1000)
@@ -105,6 +107,10 @@ func TestMetrics(t *testing.T) {
 		`sluice_module_call_seconds_count{module="stable"} 1`,
 		`sluice_module_fuel{module="stable"} 1000`,
 		`sluice_module_traps_total{module="stable"} 1`,
+		`sluice_module_swaps_total{module="stable",reason="promoted"} 2`,
+		`sluice_module_shadow_records_total{module="stable"} 20`,
+		`sluice_module_shadow_different_total{module="stable"} 2`,
+		`sluice_flushes_total{pipeline="vibration",reason="tick"} 7`,
 		`sluice_module_drops_total{module="stable",reason="slow"} 2`,
 		`sluice_module_tally{module="stable",reason="bursts?"} 3`,
 		`sluice_given_up_total{remote="hono"} 0`,

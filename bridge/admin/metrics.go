@@ -140,7 +140,7 @@ func (c collector) modules(e emitter, s Status) {
 	})
 	c.metrics.ModuleSwaps.Each(func(value string, n int64) {
 		name, outcome, _ := strings.Cut(value, "/")
-		e.counter("module_swaps_total", "Candidates for a module's place, by what became of them.", n, "module", name, "outcome", outcome)
+		e.counter("module_swaps_total", "Candidates for a module's place, by what became of them.", n, "module", name, "reason", outcome)
 	})
 	c.metrics.Flushes.Each(func(value string, n int64) {
 		pipeline, reason, _ := strings.Cut(value, "/")

@@ -72,13 +72,15 @@ func (g *gate) reload(ctx context.Context) error {
 	if keys := needRestart(g.current(), f); len(keys) > 0 {
 		return fmt.Errorf("a restart is needed for %s", strings.Join(keys, ", "))
 	}
-	stay, seats := g.staying(f), seatsOf(f)
-	fresh, err := loadModules(ctx, g.guests, g.path, f, stay)
+	same, moved := g.staying(f)
+	seats := seatsOf(f)
+	fresh, err := loadModules(ctx, g.guests, g.path, f, same)
 	if err != nil {
 		return err
 	}
 	modules := maps.Clone(fresh)
-	maps.Copy(modules, stay)
+	maps.Copy(modules, same)
+	maps.Copy(modules, moved)
 	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
 	if err != nil {
 		closeModules(fresh)
@@ -87,20 +89,38 @@ func (g *gate) reload(ctx context.Context) error {
 	for name, c := range chains {
 		g.chains[name].exchange(c)
 	}
+	for name := range same {
+		seats[name].loaded = g.swaps.seats[name].loaded // what has changed since is still to be seen
+	}
 	g.seat(f, modules, seats)
+	for name := range moved {
+		if err := g.come(ctx, name, fresh[name]); err != nil {
+			return err
+		}
+	}
 	g.swaps.lookNow()
 	return nil
 }
 
-// staying returns the modules whose tables a configuration leaves as they are.
-func (g *gate) staying(f *file) map[string]*host.Module {
-	stay := make(map[string]*host.Module)
+// staying returns the modules that a configuration leaves as they are, and those that stay live although it names other files: what these hold
+// comes as a file that has changed does.
+func (g *gate) staying(f *file) (same, moved map[string]*host.Module) {
+	same, moved = make(map[string]*host.Module), make(map[string]*host.Module)
 	for name, c := range f.Modules {
-		if old, was := g.current().Modules[name]; was && reflect.DeepEqual(old, c) {
-			stay[name] = g.modules[name]
+		old, was := g.current().Modules[name]
+		if !was {
+			continue
+		}
+		if reflect.DeepEqual(old, c) {
+			same[name] = g.modules[name]
+			continue
+		}
+		old.Path, old.Script, old.SHA256, old.Trust = c.Path, c.Script, c.SHA256, c.Trust
+		if reflect.DeepEqual(old, c) {
+			moved[name] = g.modules[name]
 		}
 	}
-	return stay
+	return same, moved
 }
 
 // seat takes over the modules of a configuration that is in effect now, and closes those that are in no place any more.
@@ -114,6 +134,7 @@ func (g *gate) seat(f *file, modules map[string]*host.Module, seats map[string]*
 	for name, m := range old {
 		was := g.swaps.seats[name]
 		if modules[name] == m {
+			was.loaded = seats[name].loaded
 			seats[name] = was
 			continue
 		}

@@ -106,7 +106,42 @@ func printStatus(out io.Writer, s admin.Status) error {
 	for _, m := range s.Modules {
 		fmt.Fprintf(w, "%s\t%v\t%d\t%d\t%.12s\t%s\n", m.Name, seconds(m.Calls.MeanSeconds), m.Fuel, m.Traps, m.SHA256, cmp.Or(m.LastError, "-"))
 	}
+	printSwaps(w, s.Modules)
 	return w.Flush()
+}
+
+// printSwaps shows the modules that are, or were, to take another's place.
+func printSwaps(w io.Writer, all []admin.Module) {
+	head := "\nSWAP\tSHADOW\tBATCHES\tRECORDS\tDIFFERENT\tFUEL\tFAULTS\tLAST OUTCOME\n"
+	for _, m := range all {
+		if m.Shadow == nil && m.LastSwap == "" {
+			continue
+		}
+		fmt.Fprint(w, head)
+		head = ""
+		last := cmp.Or(m.LastSwap, "-")
+		if m.Refused {
+			last = "refused: " + last
+		}
+		x := m.Shadow
+		if x == nil {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t-\t-\t-\t%s\n", m.Name, last)
+			continue
+		}
+		batches := strconv.FormatInt(x.Batches, 10)
+		if x.Of > 0 {
+			batches += fmt.Sprintf(" of %d", x.Of)
+		}
+		different := strconv.FormatInt(x.Different, 10)
+		if x.FirstDifference != "" {
+			different += " (" + x.FirstDifference + ")"
+		}
+		faults := strconv.FormatInt(x.Faults, 10)
+		if x.LastFault != "" {
+			faults += " (" + x.LastFault + ")"
+		}
+		fmt.Fprintf(w, "%s\t%.12s\t%s\t%d\t%s\t%d, live %d\t%s\t%s\n", m.Name, x.SHA256, batches, x.Records, different, x.Fuel, x.LiveFuel, faults, last)
+	}
 }
 
 func printRemotes(w io.Writer, all []admin.Remote) {

@@ -153,20 +153,30 @@ func (g *gate) watch(ctx context.Context, name string, c host.Config, now bool) 
 	}
 	s.loaded, s.seen = is, stamp{}
 	candidate, err := g.guests.Load(ctx, name, c)
-	if err == nil && candidate.SHA256() == g.modules[name].SHA256() {
-		candidate.Close() // touched, and nothing else
-		return nil
-	}
-	if s.trial != nil {
-		old := s.candidate
-		g.untry(name)
-		old.Close()
-	}
 	if err != nil {
+		g.dismiss(name)
 		g.refuse(name, nil, err)
 		return nil
 	}
+	return g.come(ctx, name, candidate)
+}
+
+// come begins with a candidate, in the place of the one that is on trial.
+func (g *gate) come(ctx context.Context, name string, candidate *host.Module) error {
+	g.dismiss(name)
+	if candidate.SHA256() == g.modules[name].SHA256() {
+		candidate.Close() // touched, and nothing else
+		return nil
+	}
 	return g.try(ctx, name, candidate)
+}
+
+// dismiss ends a trial that nobody waits for any more.
+func (g *gate) dismiss(name string) {
+	if old := g.swaps.seats[name].candidate; old != nil {
+		g.untry(name)
+		old.Close()
+	}
 }
 
 // try lets a candidate show itself: it takes the states that are there, and runs in the shadow of the module in its place.

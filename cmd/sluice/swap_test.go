@@ -197,6 +197,43 @@ func TestSwapReset(t *testing.T) {
 	}
 }
 
+// TestReloadMoves: a table that names another file, or another pin, brings what it names as a file that has changed comes; one that names what
+// cannot be loaded is refused whole.
+func TestReloadMoves(t *testing.T) {
+	b := newBench(t)
+	text := b.swapping()
+	path := b.write(text)
+	b.counter("1", "1")
+	g, stop := b.start(path)
+	defer stop()
+	b.send(g, 0, 10)
+	first := b.status(g).Modules[0].SHA256
+	b.write(strings.Replace(text, "shadow_batches", "sha256 = \""+strings.Repeat("ab", 32)+"\"\nshadow_batches", 1))
+	if got := errorText(g.reload(t.Context())); !strings.Contains(got, "want abab") {
+		t.Errorf("another pin: got %q", got)
+	}
+	b.counter("2", "1")
+	next, err := os.ReadFile(filepath.Join(b.dir, "guest.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "other.wasm"), next, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.counter("1", "1")
+	b.write(strings.Replace(text, "guest.wasm", "other.wasm", 1))
+	if err := g.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m := b.status(g).Modules[0]; m.Shadow == nil || m.SHA256 != first {
+		t.Errorf("after the reload: %+v, want a trial", m)
+	}
+	b.send(g, 10, 300)
+	b.becomes(g, "a promotion", func(m admin.Module) bool { return m.SHA256 != first })
+	b.send(g, 300, 320)
+	b.exact(g, 2, 320)
+}
+
 // exact reads the ledger: each stream's records are there once, in order, numbered from 1.
 func (b *bench) exact(g *gate, streams, each int) {
 	b.t.Helper()
