@@ -355,3 +355,34 @@ func TestAppend(t *testing.T) {
 		t.Errorf("a label of bytes: %v", err)
 	}
 }
+
+// FuzzParse: no text is more than an error, and what is read as a record is written as one that reads the same.
+func FuzzParse(f *testing.F) {
+	f.Add("[config]\na = 1\n[[record]]\nentry = \"a/b\"\nlabels = { \"a b\" = '\"' }\nf32 = [1.5]\nflags = [\"late\"]\n[record.want]\nverdict = \"emit\"\n[[record.want.output]]\ntime = 5\n")
+	f.Add("[[record]]\ntext = \"\\u007f'\\\\\"\n[[record]]\nflush = \"tick\"\n[record.want]\nverdict = \"pass\"\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 4<<10 {
+			return
+		}
+		file, err := Parse("a.toml", text)
+		if err != nil {
+			return
+		}
+		for _, b := range file.Batches() {
+			for i := range b.Records {
+				once, err := Append(nil, b.Stream, &b.Records[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := Parse("b.toml", string(once))
+				if err != nil {
+					t.Fatalf("%v:\n%s", err, once)
+				}
+				twice, err := Append(nil, again.Records[0].Entry, &again.Batches()[0].Records[0])
+				if err != nil || string(twice) != string(once) {
+					t.Fatalf("%v, got %s, want %s", err, twice, once)
+				}
+			}
+		}
+	})
+}
