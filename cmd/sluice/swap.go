@@ -38,14 +38,24 @@ type seat struct {
 	refused      bool
 }
 
-// stamp tells a module's files from what they were; zero where there is none.
-type stamp [2]struct {
+// stamp tells a module's files from what they were; zero where there is none. Where it has to be signed, the signatures and keys are among them: they may
+// come later than the module.
+type stamp [5]fileStamp
+
+type fileStamp struct {
 	time time.Time
 	size int64
 }
 
+// fetched: the module is no file here.
+func (s stamp) fetched() bool { return s[0] == fileStamp{} && s[1] == fileStamp{} }
+
 func stampOf(c host.Config) (s stamp) {
-	for i, path := range []string{c.Path, c.Script} {
+	paths := []string{c.Path, c.Script}
+	if c.Trust != "" {
+		paths = append(paths, c.Path+host.SignatureSuffix, c.Script+host.SignatureSuffix, c.Trust)
+	}
+	for i, path := range paths {
 		if info, err := os.Stat(path); err == nil {
 			s[i].time, s[i].size = info.ModTime(), info.Size()
 		}
@@ -144,7 +154,7 @@ func (g *gate) untry(name string) {
 func (g *gate) watch(ctx context.Context, name string, c host.Config, now bool) error {
 	s, is := g.swaps.seats[name], stampOf(c)
 	switch {
-	case is == s.loaded && !(now && is == stamp{}), is == stamp{} && !now:
+	case is == s.loaded && !(now && is.fetched()), is.fetched() && !now:
 		s.seen = stamp{}
 		return nil
 	case is != s.seen && !now:

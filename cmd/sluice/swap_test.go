@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,4 +269,33 @@ func (b *bench) exact(g *gate, streams, each int) {
 	if len(numbers) != streams {
 		b.t.Errorf("%d streams, want %d", len(numbers), streams)
 	}
+}
+
+// TestSwapSigned: a module that came before its signature takes its place when that has come too.
+func TestSwapSigned(t *testing.T) {
+	b := newBench(t)
+	text := strings.Replace(b.swapping(), "shadow_batches = 6", "shadow_batches = 0\ntrust = '"+b.dir+"/site.pub'", 1)
+	path, wasm := b.write(text), filepath.Join(b.dir, "guest.wasm")
+	sluice := func(args ...string) {
+		t.Helper()
+		if code := run(t.Context(), args, io.Discard, io.Discard); code != exitOK {
+			t.Fatalf("sluice %s: exit %d", args, code)
+		}
+	}
+	sluice("module", "keygen", "--into", filepath.Join(b.dir, "site"))
+	sign := func() { sluice("module", "sign", "--key", filepath.Join(b.dir, "site.key"), wasm) }
+	b.counter("1", "1")
+	sign()
+	g, stop := b.start(path)
+	defer stop()
+	first := b.status(g).Modules[0].SHA256
+	b.counter("2", "1")
+	g.swaps.lookNow()
+	refused := b.becomes(g, "a refusal", func(m admin.Module) bool { return m.Refused })
+	if !strings.Contains(refused.LastSwap, "not the one that was signed") || refused.SHA256 != first {
+		t.Errorf("refused: %+v", refused)
+	}
+	sign()
+	g.swaps.lookNow()
+	b.becomes(g, "the second module", func(m admin.Module) bool { return m.SHA256 != first && !m.Refused })
 }
