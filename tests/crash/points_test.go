@@ -105,7 +105,7 @@ func TestCrashPointsAreComplete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if stages := 3; found+stages != len(known) {
+	if stages := 4; found+stages != len(known) {
 		t.Errorf("%d crash points in the sources, %d in the tables", found+stages, len(known))
 	}
 }

@@ -62,7 +62,7 @@ var mutants = []mutant{
 		file: "bridge/flush.go",
 		old:  "Parked: s.results.Parked, States: s.results.States,\n",
 		new:  "Parked: s.results.Parked,\n",
-		test: unit("bridge", "TestFlush|TestTicks"),
+		test: simulation,
 	},
 	{
 		name: "3 a state that nobody can read is written over",

@@ -170,8 +170,9 @@ func (l ledger) Append(_ context.Context, a *bridge.Append) error {
 	a = cloneAppend(a)
 	version := make(map[recordName]int)
 	for _, k := range a.Keys {
-		name := recordName{a.Stream, k.Time}
-		version[name] = l.g.applied[name]
+		if name := (recordName{a.Stream, k.Time}); !k.Flushed() {
+			version[name] = l.g.applied[name]
+		}
 	}
 	return l.submit(&write{what: "Append to " + a.Stream, stream: a.Stream, put: func() error {
 		w.note("durable: %s %v", a.Stream, a.Keys)

@@ -37,7 +37,7 @@ func (w *world) boot(first bool) {
 		applied: make(map[recordName]int), asked: make(map[int][]int64), hopeless: make(map[int64]bool),
 	}
 	g.ledger = ledger{g}
-	g.intake = &bridge.Intake{Pipeline: pipeline, Ledger: g.ledger, Chain: &guests{g, make(map[string]uint64)}}
+	g.intake = &bridge.Intake{Pipeline: pipeline, Ledger: g.ledger, Chain: &guests{g, make(map[string]tally)}}
 	g.pump = w.bootPump(first)
 	w.gate = g
 }
@@ -99,6 +99,23 @@ func (g *gate) deliver(stream string, rs []bridge.Record) error {
 		return g.intake.Deliver(bg, &bridge.Batch{Stream: stream, Records: slices.Clone(rs)})
 	})
 	return err
+}
+
+// tick is the clock of the modules: what they hold back of a stream is asked for.
+func (w *world) tick() bool {
+	g := w.gate
+	if g == nil || w.ticks == 0 || !w.chance(20) {
+		return false
+	}
+	w.ticks--
+	e := w.edge.list[w.pick(len(w.edge.list))]
+	g.spawn(func() {
+		err := g.in(e.stream, func() error { return g.intake.Flush(bg, e.stream, bridge.FlushTick) })
+		if w.note("tick of %s: %v", e.stream, err); err == nil {
+			w.fire("tick")
+		}
+	})
+	return true
 }
 
 // in waits until nobody is in the intake with a stream: its lock would stop the whole simulation.

@@ -33,7 +33,7 @@ var common = []string{
 	"edge store killed", "replication log lost", "task made after the data", "held", "reconciled", "gap and 422", "query failed",
 	"disk full", "disk hangs", "outcome of a commit unknown", "commit not begun in time", "process ended: outcome of a step unknown", "quota reached",
 	"another number of clients", "removed client drained", "identifiers wrapped", "CONNECT rejected", "clean start",
-	"cut after the old session was ended", "waited for the limit",
+	"cut after the old session was ended", "waited for the limit", "tick",
 }
 
 // variants are the worlds that are played, each with what must have happened in it beside that.

@@ -72,6 +72,7 @@ func (w *world) stream(e *entry) {
 		decided += w.record(e, r, arrived)
 	}
 	w.numbers(e, decided)
+	w.windows(e, arrived)
 }
 
 // record returns how often a record was decided on.
@@ -126,6 +127,9 @@ func (w *world) numbers(e *entry, decided uint64) {
 			continue
 		}
 		for i := range r.messages {
+			if r.messages[i].ID().Flushed() {
+				continue
+			}
 			n := binary.LittleEndian.Uint64(r.messages[i].Payload)
 			if n < last || n == last && r.messages[i].Index == 0 {
 				w.failf("state: record %d has number %d after %d", r.messages[i].Time, n, last)
@@ -134,12 +138,31 @@ func (w *world) numbers(e *entry, decided uint64) {
 		}
 	}
 	s, _, _ := w.disk.store.State(pipeline, e.stream, moduleName)
-	count := uint64(0)
-	if len(s.Bytes) > 0 {
-		count = binary.LittleEndian.Uint64(s.Bytes)
-	}
-	if count != decided {
+	if count := tallyOf(s.Bytes).n; count != decided {
 		w.failf("state: the module counted %d records of %s, %d were decided on", count, e.stream, decided)
+	}
+}
+
+// windows: what the module said between batches adds up to what its state says that it has said, and all of it is at the far end (rule 3).
+func (w *world) windows(e *entry, arrived map[string]bool) {
+	sum, ids := uint64(0), map[string]bool{}
+	for _, r := range w.rows {
+		for i := range r.messages {
+			m := &r.messages[i]
+			if r.stream != e.stream || !m.ID().Flushed() {
+				continue
+			}
+			id := string(m.AppendID(nil, e.stream))
+			if ids[id] || !arrived[id] {
+				w.failf("window: %s is there twice (%v), or not at the far end (%v)", id, ids[id], !arrived[id])
+			}
+			ids[id] = true
+			sum += binary.LittleEndian.Uint64(m.Payload)
+		}
+	}
+	s, _, _ := w.disk.store.State(pipeline, e.stream, moduleName)
+	if said := tallyOf(s.Bytes).said; sum != said {
+		w.failf("window: %d records of %s were said, the state says %d", sum, e.stream, said)
 	}
 }
 

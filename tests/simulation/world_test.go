@@ -72,6 +72,7 @@ type world struct {
 	farEnd      int         // which broker it is
 	connections int         // of senders, so far
 	faults      int         // still to come
+	ticks       int         // still to come
 	lives       map[int]int // by client: which life of the broker it spoke to last
 	lossy       bool        // a session was lost, or had to be taken for lost
 }
@@ -79,6 +80,7 @@ type world struct {
 func newWorld(v variant, c *choices, fired map[string]int) *world {
 	w := &world{variant: v, choices: c, fired: fired, sends: newSends(), lives: make(map[int]int)}
 	w.ids, w.quota, w.faults = 5+w.pick(3), 3+w.pick(12), w.pick(7)
+	w.ticks = w.pick(5)
 	w.overlap = int64(w.pick(3 * step))
 	if w.lates { // a record that is written later than this, and forgotten, is not found
 		w.overlap = 1 << 40
@@ -174,7 +176,7 @@ var acts = []func(*world) bool{
 	(*world).work, (*world).work, (*world).expire, (*world).pass, // code that waits
 	(*world).commit, (*world).commit, (*world).offer, (*world).handIn, (*world).stepped, (*world).giveUp, // the ledger and the pump
 	(*world).dial, (*world).brokerReads, (*world).weRead, (*world).brokerReads, (*world).weRead, (*world).retry, (*world).fill, // the far end
-	(*world).recover,
+	(*world).recover, (*world).tick,
 }
 
 // run plays the schedule and returns what failed.
