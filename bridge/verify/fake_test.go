@@ -193,6 +193,11 @@ func (l *fakeLedger) set(stream string, i int, v bridge.Verdict) {
 	}
 }
 
+// said adds a flush with two outputs behind record i, as the Append of that number.
+func (s *site) said(stream string, i int, number uint64) {
+	s.ledger.seen[pipeOf(stream)] = append(s.ledger.seen[pipeOf(stream)], taken{update(i, number).Key, bridge.Verdict{Kind: bridge.Passed, Outputs: 2}})
+}
+
 // forget takes record i out.
 func (l *fakeLedger) forget(stream string, i int) {
 	l.seen[pipeOf(stream)] = slices.DeleteFunc(l.seen[pipeOf(stream)], func(k taken) bool { return k.Time == at(i) })

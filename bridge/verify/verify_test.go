@@ -71,6 +71,14 @@ func TestPlanted(t *testing.T) {
 			s.ledger.set("b/e", 7, bridge.Verdict{Kind: bridge.Passed, Outputs: 3})
 			s.far["b/e"] = slices.Insert(s.far["b/e"], 8, Arrival{ID: output(7, 2)})
 		}, []string{"hole at the far end " + name(output(7, 1))}, func(c *Counts) int64 { return c.Messages }, 202},
+		{"what modules said between records", func(s *site) {
+			s.said("b/e", 99, 12)
+			s.arrive("b/e", Arrival{ID: update(99, 12)}, Arrival{ID: bridge.ID{Key: update(99, 12).Key, Index: 1}})
+		}, nil, func(c *Counts) int64 { return c.Seen }, 200},
+		{"half of what modules said between records", func(s *site) {
+			s.said("b/e", 99, 12)
+			s.arrive("b/e", Arrival{ID: update(99, 12)})
+		}, []string{"hole at the far end " + name(bridge.ID{Key: update(99, 12).Key, Index: 1})}, func(c *Counts) int64 { return c.Messages }, 202},
 		{"double", func(s *site) { s.arrive("b/e", Arrival{ID: id(7)}) },
 			[]string{"double " + name(id(7)) + " x2"}, func(c *Counts) int64 { return c.Doubles }, 1},
 		{"marked double", func(s *site) { s.arrive("b/e", Arrival{ID: id(7), Marked: true}) },

@@ -225,6 +225,12 @@ func (r *refill) fromSource(ctx context.Context, name string, k bridge.Key) erro
 			want = append(want, id)
 		}
 	}
+	if k.Flushed() {
+		for _, id := range want {
+			r.refuse(name, id, "modules have said it between records: the ledger has it no more (keep_delivered), and no record makes it again")
+		}
+		return nil
+	}
 	why := "its modules make something else of the record now"
 	found, err := r.record(ctx, k.Time, func(rec *bridge.Record) (err error) {
 		if k.Revision != 0 && k.Revision != bridge.LabelHash(rec.Labels) {
