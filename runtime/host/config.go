@@ -19,6 +19,7 @@ type Config struct {
 	SHA256        string          `toml:"sha256"`         // of the file, of a script that of engine and script in one; hex. Default: not pinned
 	Memory        bridge.Size     `toml:"memory"`         // most memory of one instance. Default 16MiB
 	Budget        bridge.Duration `toml:"budget"`         // most time for one record, measured in units of this machine. Default 10ms
+	Metering      string          `toml:"metering"`       // fuel | tick: whether budget is counted in units or is time. Default fuel
 	BudgetUnits   int64           `toml:"budget_units"`   // the same in units, equal on all machines; 0 = from budget
 	Output        bridge.Size     `toml:"output"`         // most bytes a module may answer to one record. Default 4MiB
 	Instances     int             `toml:"instances"`      // most instances alive at once. Default 16
@@ -30,6 +31,12 @@ type Config struct {
 	Trust         string          `toml:"trust"`          // file of public keys: a module that none of them signed is refused. Default: no signature is asked for
 	Config        map[string]any  `toml:"config"`         // handed to the module as JSON
 }
+
+// Values of Config.Metering.
+const (
+	MeterFuel = "fuel" // a record that is too much here is too much on every machine
+	MeterTick = "tick" // for long work: whether a record is too much depends on what else the machine does
+)
 
 // Values of Config.OnFault.
 const (
@@ -49,6 +56,7 @@ const (
 func Default() Config {
 	return Config{
 		Memory: 16 << 20, Budget: bridge.Duration(10 * time.Millisecond), Output: 4 << 20, Instances: 16, OnFault: FaultPark, OnState: StateHold, Watch: true, ShadowBatches: 16,
+		Metering: MeterFuel,
 	}
 }
 
@@ -66,7 +74,15 @@ func (c *Config) Validate() error {
 	check(err == nil && (len(sum) == 0 || len(sum) == 32), "sha256: %q, want 64 hex digits", c.SHA256)
 	check(c.Memory >= pageSize && c.Memory <= abi.MaxAddress, "memory: %s, want 64KiB..1GiB", c.Memory)
 	budget := time.Duration(c.Budget)
-	check(budget >= 100*time.Microsecond && budget <= time.Second, "budget: %s, want 100µs..1s", budget)
+	switch c.Metering {
+	case MeterTick:
+		check(budget >= time.Millisecond && budget <= 2*time.Second, "budget: %s, want 1ms..2s with metering = tick", budget)
+		check(c.BudgetUnits == 0, "budget_units: %d, want 0: with metering = tick the budget is time", c.BudgetUnits)
+	case MeterFuel:
+		check(budget >= 100*time.Microsecond && budget <= time.Second, "budget: %s, want 100µs..1s; metering = tick allows up to 2s", budget)
+	default:
+		check(false, "metering: %q, want fuel, tick", c.Metering)
+	}
 	check(c.BudgetUnits == 0 || c.BudgetUnits >= 1000 && c.BudgetUnits <= 1e10, "budget_units: %d, want 0 or 1000..10000000000", c.BudgetUnits)
 	check(c.Output >= 1<<10 && c.Output <= 256<<20, "output: %s, want 1KiB..256MiB", c.Output)
 	check(c.Instances >= 1 && c.Instances <= 1024, "instances: %d, want 1..1024", c.Instances)

@@ -40,10 +40,7 @@ func (f *fault) Error() string {
 
 func (f *fault) Unwrap() error { return f.err }
 
-var (
-	errExhausted = errors.New("budget used up")
-	errNoAnswer  = errors.New("no answer")
-)
+var errNoAnswer = errors.New("no answer")
 
 // lie is an answer of a guest that is not what the ABI says.
 func lie(doing, format string, args ...any) *fault {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sluicebridge/sluice/runtime/abi"
+	"github.com/sluicebridge/sluice/runtime/host/meter"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 )
@@ -42,7 +43,8 @@ func (m *hostModule) instantiate(ctx context.Context, rt wazero.Runtime) error {
 		params, results := f.types()
 		call := api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
 			in := ctx.Value(instanceKey{}).(*instance)
-			in.charge(callCost)
+			in.attach(mod, in.m.counter)
+			in.charge(f.cost())
 			f.call(in, mod.Memory(), stack)
 		})
 		b.NewFunctionBuilder().WithGoModuleFunction(call, params, results).Export(f.name)
@@ -51,6 +53,14 @@ func (m *hostModule) instantiate(ctx context.Context, rt wazero.Runtime) error {
 		return fmt.Errorf("host module %s: %w", m.name, err)
 	}
 	return nil
+}
+
+// cost is what crossing the border takes. The meter's own way over it is free: units would depend on how a call was sliced.
+func (f *hostFunction) cost() int64 {
+	if f.name == tick.Name {
+		return 0
+	}
+	return callCost
 }
 
 func (f *hostFunction) types() (params, results []api.ValueType) {
@@ -81,6 +91,13 @@ func (m *hostModule) find(name string) *hostFunction {
 		}
 	}
 	return nil
+}
+
+// tick is what a metered module calls when its units are used up. No guest can import it.
+var tick = meter.Function{Module: "sluice.meter", Name: "tick"}
+
+func meterModule() hostModule {
+	return hostModule{tick.Module, []hostFunction{{tick.Name, ":", func(in *instance, _ api.Memory, _ []uint64) { in.tick() }}}}
 }
 
 func sluiceModule() hostModule {
@@ -164,7 +181,7 @@ func hostLabel(in *instance, memory api.Memory, stack []uint64) {
 func hostNow(in *instance, _ api.Memory, stack []uint64) { stack[0] = uint64(in.now) }
 
 // hostUnits lets a guest that runs somebody's code stop it in time and say where it was.
-func hostUnits(in *instance, _ api.Memory, stack []uint64) { stack[0] = uint64(in.left()) }
+func hostUnits(in *instance, _ api.Memory, stack []uint64) { stack[0] = uint64(in.left(in.m.rt.speed)) }
 
 func hostDSP(in *instance, memory api.Memory, stack []uint64) {
 	rec, kind, format, room := uint32(stack[0]), int32(stack[1]), int32(stack[2]), uint64(uint32(stack[4]))

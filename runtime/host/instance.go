@@ -31,9 +31,7 @@ type instance struct {
 	ctx    context.Context // carries the instance to the host functions; never ends
 	mod    api.Module
 	memory api.Memory
-	units  api.MutableGlobal // nil until the start section has run
-
-	startLeft int64 // units that the host may still spend on the start section, whose own are out of reach
+	allowance
 
 	// Functions of the guest, looked up once: each look-up allocates. Those but in and process are nil if the module has none.
 	in, process, flush, save, load api.Function
@@ -58,7 +56,8 @@ type instance struct {
 
 // start makes an instance and runs what a module runs before it gets its config: the start section and _initialize, and a script's top level.
 func (m *Module) start() (*instance, error) {
-	in := &instance{m: m, startLeft: startUnits, random: binary.LittleEndian.Uint64(m.sum[:])}
+	in := &instance{m: m, random: binary.LittleEndian.Uint64(m.sum[:])}
+	in.rest = startUnits - firstUnits
 	in.ctx = context.WithValue(context.Background(), instanceKey{}, in)
 	ctx := experimental.WithMemoryAllocator(in.ctx, experimental.MemoryAllocatorFunc(allocate))
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
@@ -67,12 +66,12 @@ func (m *Module) start() (*instance, error) {
 		return nil, &fault{doing: "instantiate", err: err, printed: string(in.printed)}
 	}
 	in.mod, in.memory = mod, mod.Memory()
-	in.units = mod.ExportedGlobal(m.counter).(api.MutableGlobal)
+	in.attach(mod, m.counter)
 	in.in, in.process = mod.ExportedFunction(abi.ExportIn), mod.ExportedFunction(abi.ExportProcess)
 	in.flush = mod.ExportedFunction(abi.ExportFlush)
 	in.save, in.load = mod.ExportedFunction(abi.ExportSave), mod.ExportedFunction(abi.ExportLoad)
 	if f := mod.ExportedFunction(abi.ExportInitialize); f != nil {
-		if _, err := in.call(abi.ExportInitialize, f, startUnits); err != nil {
+		if _, err := in.call(abi.ExportInitialize, f, limit{units: startUnits}); err != nil {
 			in.close()
 			return nil, err
 		}
@@ -107,11 +106,11 @@ func (in *instance) configure() error {
 	if err := in.room(max(len(in.m.config), leastBuffer)); err != nil {
 		return err
 	}
-	return in.give(abi.ExportInit, in.mod.ExportedFunction(abi.ExportInit), in.m.config, slowFactor*in.m.units)
+	return in.give(abi.ExportInit, in.mod.ExportedFunction(abi.ExportInit), in.m.config, in.m.limit.times(slowFactor))
 }
 
 // give puts b into the input buffer and calls a function that answers with a status.
-func (in *instance) give(name string, f api.Function, b []byte, budget int64) error {
+func (in *instance) give(name string, f api.Function, b []byte, l limit) error {
 	if f == nil {
 		return nil
 	}
@@ -121,7 +120,7 @@ func (in *instance) give(name string, f api.Function, b []byte, budget int64) er
 	if !in.memory.Write(in.buffer, b) {
 		return lie(name, "the input buffer lies outside the memory")
 	}
-	got, err := in.call(name, f, budget, uint64(len(b)))
+	got, err := in.call(name, f, l, uint64(len(b)))
 	if err != nil {
 		return err
 	}
@@ -161,7 +160,7 @@ func (in *instance) room(n int) error {
 	if want < uint64(n) {
 		want = (uint64(n) + pageSize - 1) &^ (pageSize - 1) // twice a large record may be more than the memory has
 	}
-	got, err := in.call(abi.ExportIn, in.in, in.m.units, want)
+	got, err := in.call(abi.ExportIn, in.in, in.m.limit, want)
 	if err != nil {
 		return err
 	}
@@ -178,42 +177,21 @@ func (in *instance) room(n int) error {
 	return nil
 }
 
-// call runs a function of the guest within a budget of units.
-func (in *instance) call(name string, f api.Function, budget int64, args ...uint64) (uint64, error) {
-	in.units.Set(uint64(budget))
+// call runs a function of the guest within a limit.
+func (in *instance) call(name string, f api.Function, l limit, args ...uint64) (uint64, error) {
+	in.allow(l, in.m.rt.slice)
 	in.printed = in.printed[:0]
 	copy(in.stack[:], args)
 	err := f.CallWithStack(in.ctx, in.stack[:])
-	left := int64(in.units.Get())
-	in.spent += budget - max(left, 0)
+	used := in.used()
+	in.spent += used
 	if err == nil {
 		return in.stack[0], nil
 	}
-	if left < 0 {
-		err = in.m.exhausted()
+	if in.why != nil {
+		err = in.m.exhausted(in.why)
 	}
-	return 0, &fault{doing: name, err: err, spent: budget - left, limit: budget, printed: string(in.printed)}
-}
-
-// left is the units that the running call may still spend.
-func (in *instance) left() int64 {
-	if in.units == nil {
-		return in.startLeft
-	}
-	return int64(in.units.Get())
-}
-
-// charge takes units off the running call, for work that the host does for it.
-func (in *instance) charge(n int64) {
-	left := in.left() - n
-	if in.units == nil {
-		in.startLeft = left
-	} else {
-		in.units.Set(uint64(left))
-	}
-	if left < 0 {
-		panic(errExhausted)
-	}
+	return 0, &fault{doing: name, err: err, spent: used, limit: l.units, printed: string(in.printed)}
 }
 
 // begin sets what belongs to a record: its clock and its random numbers, so that processing it again gives the same bytes.
@@ -290,12 +268,12 @@ func (in *instance) restore(state []byte) error {
 	if len(state) > abi.MaxState {
 		return fmt.Errorf("a state of %d bytes, want at most %d", len(state), abi.MaxState)
 	}
-	return in.give(abi.ExportLoad, in.load, state, slowFactor*in.m.units)
+	return in.give(abi.ExportLoad, in.load, state, in.m.limit.times(slowFactor))
 }
 
 // state returns the guest's state, a view valid until the next call.
 func (in *instance) state() ([]byte, error) {
-	v, err := in.call(abi.ExportSave, in.save, slowFactor*in.m.units)
+	v, err := in.call(abi.ExportSave, in.save, in.m.limit.times(slowFactor))
 	if err != nil {
 		return nil, err
 	}

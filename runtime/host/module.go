@@ -24,7 +24,7 @@ type Module struct {
 	manifest *abi.Manifest
 	config   []byte // JSON
 	script   []byte // JSON of options; nil = a module without a script
-	units    int64  // budget of one call
+	limit    limit  // of one call
 	bytes    int64  // of the file
 	seed     uint64 // of the random numbers
 
@@ -50,14 +50,14 @@ type Info struct {
 	Name     string // in the configuration
 	SHA256   string
 	Bytes    int64 // of the file
-	Units    int64 // budget of one call
+	Units    int64 // budget of one call; 0 where it is time
 	Config   string
 	Manifest abi.Manifest
 }
 
 // Info describes m.
 func (m *Module) Info() Info {
-	return Info{Name: m.name, Bytes: m.bytes, SHA256: m.sha256, Units: m.units, Config: string(m.config), Manifest: *m.manifest}
+	return Info{Name: m.name, Bytes: m.bytes, SHA256: m.sha256, Units: m.limit.units, Config: string(m.config), Manifest: *m.manifest}
 }
 
 // Name is the module's name in the configuration.

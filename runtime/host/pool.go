@@ -91,7 +91,7 @@ func (p *pool) choose(o owner) int {
 
 // put gives an instance back, with the state of o.
 func (p *pool) put(in *instance, o owner) {
-	in.owner = o
+	in.owner, in.caller = o, nil
 	p.mu.Lock()
 	end := p.closed || in.full()
 	if !end {

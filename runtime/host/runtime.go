@@ -19,6 +19,8 @@ import (
 const (
 	pageSize   = 64 << 10
 	startUnits = 50_000_000 // for the start section and _initialize: a Go guest needs 20,000
+
+	slicesPerMillisecond = 10
 )
 
 // Runtime compiles modules and offers them their imports. Its methods may be called concurrently.
@@ -28,6 +30,7 @@ type Runtime struct {
 	dir   string
 	log   *slog.Logger
 	speed int64 // units a millisecond
+	slice int64 // units that a guest may take before it lets others run
 
 	fetcher Fetcher // nil: all modules are files
 }
@@ -47,7 +50,7 @@ func New(ctx context.Context, dir string, log *slog.Logger) (*Runtime, error) {
 		WithDebugInfoEnabled(false). // metering has moved what it points to
 		WithCompilationCache(cache)
 	rt := &Runtime{rt: wazero.NewRuntimeWithConfig(ctx, cfg), cache: cache, dir: dir, log: log}
-	for _, module := range []hostModule{sluiceModule(), wasiModule()} {
+	for _, module := range []hostModule{meterModule(), sluiceModule(), wasiModule()} {
 		if err := module.instantiate(ctx, rt.rt); err != nil {
 			return nil, err
 		}
@@ -55,6 +58,7 @@ func New(ctx context.Context, dir string, log *slog.Logger) (*Runtime, error) {
 	if rt.speed, err = rt.calibrate(ctx); err != nil {
 		return nil, fmt.Errorf("measure this machine's speed: %w", err)
 	}
+	rt.slice = max(rt.speed/slicesPerMillisecond, 1)
 	return rt, nil
 }
 
@@ -99,12 +103,15 @@ func (rt *Runtime) emptyCache() error {
 	return nil
 }
 
-// units is a module's budget for one call.
-func (rt *Runtime) units(cfg *Config) int64 {
-	if cfg.BudgetUnits > 0 {
-		return cfg.BudgetUnits
+// limit is a module's budget for one call.
+func (rt *Runtime) limit(cfg *Config) limit {
+	switch {
+	case cfg.Metering == MeterTick:
+		return limit{wall: time.Duration(cfg.Budget)}
+	case cfg.BudgetUnits > 0:
+		return limit{units: cfg.BudgetUnits}
 	}
-	return max(round(rt.speed*time.Duration(cfg.Budget).Microseconds()/1000), 1000)
+	return limit{units: max(round(rt.speed*time.Duration(cfg.Budget).Microseconds()/1000), 1000)}
 }
 
 // calibrate measures how many units a millisecond a small loop with a call and two memory accesses spends: a middling guest, not the
@@ -118,7 +125,7 @@ func (rt *Runtime) calibrate(ctx context.Context) (int64, error) {
 		asm.Int(64), asm.Get(0), asm.Int(0xfff), asm.Op(0x71), asm.Call(add), asm.Store(0), // 0x71 = i32.and
 		asm.Get(0), asm.Int(1), asm.Op(asm.I32Sub), asm.Op(0x22, 0), asm.BrIf(0),
 	))
-	out, err := meter.Rewrite(m.Bytes(), meter.Options{Start: 1 << 60})
+	out, err := meter.Rewrite(m.Bytes(), meter.Options{Start: 1 << 60, Tick: tick})
 	if err != nil {
 		return 0, err
 	}

@@ -65,7 +65,7 @@ func (m *Module) prepare(script []byte) error {
 	if err != nil {
 		return err
 	}
-	o := options{filepath.Base(m.cfg.Script), uint32(m.cfg.Memory), uint32(m.cfg.Output), m.units, config, string(script)}
+	o := options{filepath.Base(m.cfg.Script), uint32(m.cfg.Memory), uint32(m.cfg.Output), m.limit.worth(m.rt.speed), config, string(script)}
 	m.script, err = json.Marshal(o)
 	return err
 }
@@ -82,13 +82,13 @@ func (m *Module) checkEngine() error {
 	return nil
 }
 
-// exhausted is what a call over its budget ended with. An engine looks after a script's budget itself and says where the script was; what it
-// cannot look into is a single function of the language at work on something huge.
-func (m *Module) exhausted() error {
-	if m.script == nil {
-		return errExhausted
+// exhausted is why the host ended a call. An engine looks after a script's budget itself and says where the script was; what it cannot look
+// into is a single function of the language at work on something huge.
+func (m *Module) exhausted(why error) error {
+	if m.script == nil || !errors.Is(why, errExhausted) {
+		return why
 	}
-	return fmt.Errorf("%w, within one call of a built-in function by %s", errExhausted, filepath.Base(m.cfg.Script))
+	return fmt.Errorf("%w, within one call of a built-in function by %s", why, filepath.Base(m.cfg.Script))
 }
 
 // interpret hands the script over. It is compiled and its top level runs, within the budget of a start.
@@ -96,5 +96,5 @@ func (in *instance) interpret() error {
 	if in.m.script == nil {
 		return nil
 	}
-	return in.give(abi.ExportScript, in.mod.ExportedFunction(abi.ExportScript), in.m.script, startUnits)
+	return in.give(abi.ExportScript, in.mod.ExportedFunction(abi.ExportScript), in.m.script, limit{units: startUnits})
 }

@@ -86,6 +86,9 @@ func (s *stage) work(ctx context.Context) error {
 		if !failed {
 			return err
 		}
+		if errors.Is(f.err, errStopped) {
+			return retry(context.Cause(ctx))
+		}
 		s.traps.Add(1)
 		if err := s.blame(at, f); err != nil {
 			return err
@@ -99,7 +102,7 @@ func (s *stage) work(ctx context.Context) error {
 // attempt processes the items from one on. Where the guest fails it returns which item that was, or their number if it was none of them.
 func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 	n := len(s.items)
-	s.in.watch = s.chain.watch
+	s.in.watch, s.in.caller = s.chain.watch, ctx
 	if err := s.load(ctx); err != nil {
 		return n, err
 	}

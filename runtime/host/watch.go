@@ -36,7 +36,7 @@ func (c *Chain) Watch(w Watch) { c.watch = w }
 // watched is call within the module's budget, seen by the chain's watch.
 func (in *instance) watched(name string, f api.Function, args ...uint64) (uint64, error) {
 	if in.watch == nil {
-		return in.call(name, f, in.m.units, args...)
+		return in.call(name, f, in.m.limit, args...)
 	}
 	c := Call{Module: in.m.name, Name: name, Record: in.record}
 	if name == abi.ExportProcess {
@@ -44,7 +44,7 @@ func (in *instance) watched(name string, f api.Function, args ...uint64) (uint64
 		c.In = bytes.Clone(view) // the guest may write over it
 	}
 	before := in.spent
-	v, err := in.call(name, f, in.m.units, args...)
+	v, err := in.call(name, f, in.m.limit, args...)
 	c.Units, c.Memory, c.Returned, c.Err = in.spent-before, int64(in.memory.Size()), int64(v), err
 	if got, e := abi.ParseReturned(c.Returned); err == nil && e == nil && !got.Failed && !got.Short {
 		c.Answer, _ = in.answer(name, got.Ptr, got.Len, int(in.m.cfg.Output))

@@ -55,8 +55,13 @@ func (w *rewriter) body(out, body []byte, typ uint32) ([]byte, error) {
 		return nil, fmt.Errorf("%d locals, want at most %d", locals, maxLocals)
 	}
 	begin := r.at
-	c := &charger{counter: w.globals, left: uint32(locals), temp: uint32(locals) + 1, cost: 1 + int64(len(body)>>sizeShift)}
-	if err := c.instructions(w, r); err != nil {
+	c := &charger{
+		rewriter: w, r: r, out: w.code[:0], copied: begin,
+		left: uint32(locals), temp: uint32(locals) + 1, cost: 1 + int64(len(body)>>sizeShift),
+	}
+	err := c.instructions()
+	w.code = c.out
+	if err != nil {
 		return nil, err
 	}
 	groups++
@@ -68,64 +73,105 @@ func (w *rewriter) body(out, body []byte, typ uint32) ([]byte, error) {
 	if c.tempUsed {
 		out = append(out, 1, 0x7f) // one i32
 	}
-	return append(out, w.code...), nil
+	return append(out, c.out...), nil
 }
 
 // charger meters the instructions of one body.
 type charger struct {
-	counter  uint32 // index of the counter among the globals
+	*rewriter
+	r        *reader
+	out      []byte
+	copied   int    // bytes of r that out has
 	left     uint32 // index of a local of our own, an i64: the counter as it was just set
 	temp     uint32 // index of another, an i32
 	tempUsed bool
 	cost     int64 // of an entry or a turn
+	frames   []frame
 }
 
-// instructions copies the rest of r into w.code with charges put in.
-func (c *charger) instructions(w *rewriter, r *reader) error {
-	w.code = w.code[:0]
-	copied := r.at
-	depth := 1
+// frame is an open block, loop, if, or the function itself.
+type frame struct {
+	loop  bool
+	loops uint32 // among the frames up to this one
+}
+
+// instructions copies the rest of c.r with charges put in.
+func (c *charger) instructions() error {
+	r := c.r
+	c.frames = append(c.frames, frame{})
 	entered := false // the entry was charged; where a function begins with a loop, as those of Go do, by the loop's first turn
-	for depth > 0 && r.err == nil {
+	for len(c.frames) > 0 && r.err == nil {
 		begin := r.at
-		code, f := w.ops.next(r)
+		code, f := c.ops.next(r)
 		if r.err != nil {
 			break
 		}
 		if !entered && !prologue(code) {
 			if f != loop {
-				w.code = c.charge(append(w.code, r.b[copied:begin]...), c.cost)
-				copied = begin
+				c.flush(begin)
+				c.charge(c.cost)
 			}
 			entered = true
 		}
-		switch f {
-		case unknown:
-			return fmt.Errorf("byte %#x: unknown opcode %#x", begin, code)
-		case refused:
-			return refuse(begin, code)
-		case block, loop:
-			depth++
-		case end:
-			depth--
-		case grow:
-			w.code = c.charge(append(w.code, r.b[copied:begin]...), growCost)
-			copied = begin
-		case bulk1, bulk2, bulkT1, bulkT2:
-			w.code = c.chargeLength(append(w.code, r.b[copied:begin]...), f)
-			copied = begin
-		}
-		c.immediates(r, f)
-		if f == loop {
-			w.code = c.charge(append(w.code, r.b[copied:r.at]...), c.cost)
-			copied = r.at
+		if err := c.instruction(begin, code, f); err != nil {
+			return err
 		}
 	}
 	if r.err == nil && r.left() > 0 {
 		r.fail(errors.New("code after the function's end"))
 	}
-	w.code = append(w.code, r.b[copied:]...)
+	c.flush(len(r.b))
 	return r.err
+}
+
+// instruction meters one, whose opcode has been read.
+func (c *charger) instruction(begin int, code uint32, f form) error {
+	r := c.r
+	switch f {
+	case unknown:
+		return fmt.Errorf("byte %#x: unknown opcode %#x", begin, code)
+	case refused:
+		return refuse(begin, code)
+	case block:
+		c.blockType()
+		c.open(false)
+	case loop:
+		c.blockType()
+		c.loop(begin)
+	case end:
+		c.end()
+	case branch:
+		c.flush(r.at)
+		c.target()
+	case table:
+		c.flush(r.at)
+		n := r.u32()
+		c.out = appendU32(c.out, n)
+		for n := uint64(n) + 1; n > 0 && r.err == nil; n-- {
+			c.target()
+		}
+	case function:
+		c.flush(r.at)
+		c.out = appendU32(c.out, c.shifted(r.u32()))
+		c.copied = r.at
+	case grow:
+		c.flush(begin)
+		c.charge(growCost)
+		r.skip()
+	case bulk1, bulk2, bulkT1, bulkT2:
+		c.flush(begin)
+		c.chargeLength(f)
+		immediates(r, f, c.globals)
+	default:
+		immediates(r, f, c.globals)
+	}
+	return nil
+}
+
+// flush copies what was read up to a byte.
+func (c *charger) flush(to int) {
+	c.out = append(c.out, c.r.b[c.copied:to]...)
+	c.copied = to
 }
 
 // prologue tells of what may stand between a function's entry and its first loop without being work: block, locals, globals, constants. None of
@@ -143,27 +189,86 @@ func refuse(at int, code uint32) error {
 	return fmt.Errorf("byte %#x: opcode %#x is not supported", at, code)
 }
 
-// immediates passes over what follows an opcode.
-func (c *charger) immediates(r *reader, f form) {
+func (c *charger) open(loop bool) {
+	f := frame{loop: loop, loops: c.frames[len(c.frames)-1].loops}
+	if loop {
+		f.loops++
+	}
+	c.frames = append(c.frames, f)
+}
+
+func (c *charger) end() {
+	last := len(c.frames) - 1
+	if c.ticks && c.frames[last].loop {
+		c.flush(c.r.at)
+		c.out = append(c.out, 0x0b) // of the inner loop; what follows is of the outer one
+	}
+	c.frames = c.frames[:last]
+}
+
+// loop charges a turn. Where the counter is to be refilled by a call, the loop becomes two, one in the other: the inner one has the body and
+// leaves to the head of the outer one below zero, where the call is. A call in the loop itself, though it hardly ever happens, would keep
+// the compiler from holding the loop's values in registers.
+//
+//	loop T                             block types T are the same, parameters of a loop stay on the stack
+//	  counter < 0, if
+//	    call tick
+//	    counter += cost                the turn that could not be paid for comes again
+//	  end
+//	  loop T
+//	    counter -= cost, < 0, br_if 1
+//	    body
+//	  end
+//	end
+func (c *charger) loop(begin int) {
+	typ := c.r.b[begin:c.r.at]
+	c.flush(c.r.at)
+	c.open(true)
+	if !c.ticks {
+		c.charge(c.cost)
+		return
+	}
+	c.get(0x23, c.globals)
+	c.out = append(c.out, 0x42, 0x00, 0x53, 0x04, 0x40) // i64.const 0, i64.lt_s, if
+	c.get(0x10, c.tick)
+	c.get(0x23, c.globals)
+	c.out = append(appendS64(append(c.out, 0x42), c.cost), 0x7c) // i64.const, i64.add
+	c.get(0x24, c.globals)
+	c.out = append(append(c.out, 0x0b), typ...) // end, loop
+	c.take(c.cost)
+	c.out = append(c.out, 0x0d, 0x01) // br_if 1
+}
+
+// target copies the depth of a label, which lies deeper by one for each loop that has become two on the way there.
+func (c *charger) target() {
+	depth := c.r.u32()
+	if n := uint32(len(c.frames)); c.ticks && depth < n { // else it is invalid, which is for the compiler to say
+		depth += c.frames[n-1].loops - c.frames[n-1-depth].loops
+	}
+	c.out = appendU32(c.out, depth)
+	c.copied = c.r.at
+}
+
+func (c *charger) blockType() {
+	r := c.r
+	if r.at < len(r.b) && (r.b[r.at] == 0x63 || r.b[r.at] == 0x64) {
+		r.fail(errTypes) // a block type of two bytes
+	}
+	r.skip()
+}
+
+// immediates passes over what follows an opcode. globals is how many there are.
+func immediates(r *reader, f form, globals uint32) {
 	switch f {
-	case block, loop:
-		if r.at < len(r.b) && (r.b[r.at] == 0x63 || r.b[r.at] == 0x64) {
-			r.fail(errTypes) // a block type of two bytes
-		}
-		r.skip()
-	case index, grow, bulk1, bulkT1:
+	case index, bulk1, bulkT1:
 		r.skip()
 	case index2, bulk2, bulkT2:
 		r.skip()
 		r.skip()
 	case global:
-		if i := r.u32(); i >= c.counter && r.err == nil {
+		if i := r.u32(); i >= globals && r.err == nil {
 			// The module would read or set our counter.
 			r.fail(fmt.Errorf("global %d does not exist", i))
-		}
-	case table:
-		for n := uint64(r.u32()) + 1; n > 0 && r.err == nil; n-- {
-			r.u32()
 		}
 	case types:
 		valueTypes(r, r.u32())
@@ -186,31 +291,51 @@ func (c *charger) immediates(r *reader, f form) {
 	}
 }
 
-// charge takes n units off the counter and traps below zero. It leaves the operand stack as it is.
-func (c *charger) charge(out []byte, n int64) []byte {
-	out = appendU32(append(out, 0x23), c.counter)       // global.get
-	out = append(appendS64(append(out, 0x42), n), 0x7d) // i64.const n, i64.sub
-	return c.settle(out)
+// get appends an instruction with an index.
+func (c *charger) get(op byte, i uint32) { c.out = appendU32(append(c.out, op), i) }
+
+// charge takes n units off the counter and ends or refills it below zero. It leaves the operand stack as it is.
+func (c *charger) charge(n int64) {
+	c.take(n)
+	c.settle()
 }
 
 // chargeLength takes off what a bulk operation will cost, by the length on top of the stack, which stays there.
-func (c *charger) chargeLength(out []byte, f form) []byte {
+func (c *charger) chargeLength(f form) {
 	c.tempUsed = true
 	shift := byte(bulkShift)
 	if f == bulkT1 || f == bulkT2 {
 		shift = 0
 	}
-	out = appendU32(append(out, 0x22), c.temp)       // local.tee
-	out = appendU32(append(out, 0x23), c.counter)    // global.get
-	out = appendU32(append(out, 0x20), c.temp)       // local.get
-	out = append(out, 0xad, 0x42, shift, 0x88, 0x7d) // i64.extend_i32_u, i64.const, i64.shr_u, i64.sub
-	return c.settle(out)
+	c.get(0x22, c.temp) // local.tee
+	c.get(0x23, c.globals)
+	c.get(0x20, c.temp)                                  // local.get
+	c.out = append(c.out, 0xad, 0x42, shift, 0x88, 0x7d) // i64.extend_i32_u, i64.const, i64.shr_u, i64.sub
+	c.below()
+	c.settle()
 }
 
-// settle stores the counter and ends the call below zero.
-func (c *charger) settle(out []byte) []byte {
-	out = appendU32(append(out, 0x22), c.left)                   // local.tee
-	out = appendU32(append(out, 0x24), c.counter)                // global.set
-	out = appendU32(append(out, 0x20), c.left)                   // local.get
-	return append(out, 0x42, 0x00, 0x53, 0x04, 0x40, 0x00, 0x0b) // i64.const 0, i64.lt_s, if, unreachable, end
+// take takes n units off and leaves on the stack whether the counter is below zero.
+func (c *charger) take(n int64) {
+	c.get(0x23, c.globals)                                  // global.get
+	c.out = append(appendS64(append(c.out, 0x42), n), 0x7d) // i64.const n, i64.sub
+	c.below()
+}
+
+func (c *charger) below() {
+	c.get(0x22, c.left)                     // local.tee
+	c.get(0x24, c.globals)                  // global.set
+	c.get(0x20, c.left)                     // local.get
+	c.out = append(c.out, 0x42, 0x00, 0x53) // i64.const 0, i64.lt_s
+}
+
+// settle ends the call where the counter is below zero, or asks for more.
+func (c *charger) settle() {
+	c.out = append(c.out, 0x04, 0x40) // if
+	if c.ticks {
+		c.get(0x10, c.tick)
+	} else {
+		c.out = append(c.out, 0x00) // unreachable
+	}
+	c.out = append(c.out, 0x0b)
 }

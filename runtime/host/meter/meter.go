@@ -12,16 +12,24 @@ package meter
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Revision changes whenever the same input gives other output: part of the key of whoever caches it.
-const Revision = 2
+const Revision = 3
 
 // Options of Rewrite.
 type Options struct {
 	Start    int64  // units of the counter at instantiation: what the start section may use
 	MaxPages uint32 // most pages of 64 KiB the memory may grow to; 0 = as the module says
+
+	// Tick is a function without parameters and results that is imported and called whenever the counter is below zero. It returns with
+	// the counter at zero or above, or ends the call. None: the call traps.
+	Tick Function
 }
+
+// Function names one that is imported.
+type Function struct{ Module, Name string }
 
 // Output is a metered module.
 type Output struct {
@@ -32,7 +40,7 @@ type Output struct {
 const (
 	sectionCustom, sectionType, sectionImport, sectionFunction = 0, 1, 2, 3
 	sectionTable, sectionMemory, sectionGlobal, sectionExport  = 4, 5, 6, 7
-	sectionCode, sectionTag                                    = 10, 13
+	sectionStart, sectionElement, sectionCode, sectionTag      = 8, 9, 10, 13
 
 	maxTable = 1 << 20 // elements a table may begin with
 )
@@ -44,13 +52,14 @@ type section struct {
 	id   byte
 	body []byte // after the name, for a custom section
 	name string // of a custom section
-	raw  []byte // with its head
 }
 
 // rewriter holds what one section tells the others.
 type rewriter struct {
 	Options
 	ops       *opcodes
+	ticks     bool     // Tick is called
+	tick      uint32   // its index: behind all other imported functions; every function with a body is one further
 	params    []uint32 // of each type
 	functions []uint32 // type of each function with a body
 	globals   uint32   // without the counter, which gets this index
@@ -70,34 +79,35 @@ func Rewrite(wasm []byte, o Options) (*Output, error) {
 			return nil, fmt.Errorf("%s section: %w", s.title(), err)
 		}
 	}
+	w.ticks = w.Tick != Function{} && len(w.functions) > 0
 	counter := w.counterName()
 	out := append(make([]byte, 0, len(wasm)+len(wasm)/8+64), wasm[:8]...)
-	haveGlobal, haveExport := false, false
-	for _, s := range sections {
-		if place(s) > order[sectionGlobal] && !haveGlobal {
-			out, haveGlobal = appendSection(out, sectionGlobal, w.globalSection(nil)), true
+	for _, s := range w.complete(sections) {
+		body, err := w.rewrite(s, counter)
+		if err != nil {
+			return nil, fmt.Errorf("%s section: %w", s.title(), err)
 		}
-		if place(s) > order[sectionExport] && !haveExport {
-			out, haveExport = appendSection(out, sectionExport, w.exportSection(nil, counter)), true
+		if s.id == sectionCustom {
+			body = append(appendName(nil, s.name), body...)
 		}
-		switch {
-		case s.id == sectionGlobal:
-			out, haveGlobal = appendSection(out, s.id, w.globalSection(s.body)), true
-		case s.id == sectionExport:
-			out, haveExport = appendSection(out, s.id, w.exportSection(s.body, counter)), true
-		default:
-			if out, err = w.rewrite(out, s); err != nil {
-				return nil, fmt.Errorf("%s section: %w", s.title(), err)
-			}
-		}
-	}
-	if !haveGlobal {
-		out = appendSection(out, sectionGlobal, w.globalSection(nil))
-	}
-	if !haveExport {
-		out = appendSection(out, sectionExport, w.exportSection(nil, counter))
+		out = appendSection(out, s.id, body)
 	}
 	return &Output{Wasm: out, Counter: counter}, nil
+}
+
+// complete puts an empty section wherever one is missing that gets something added.
+func (w *rewriter) complete(sections []section) []section {
+	for _, id := range []byte{sectionImport, sectionGlobal, sectionExport} {
+		if id == sectionImport && !w.ticks || slices.ContainsFunc(sections, func(s section) bool { return s.id == id }) {
+			continue
+		}
+		at := slices.IndexFunc(sections, func(s section) bool { return order[s.id] > order[id] })
+		if at < 0 {
+			at = len(sections)
+		}
+		sections = slices.Insert(sections, at, section{id: id, body: []byte{0}})
+	}
+	return sections
 }
 
 // Custom returns the body of a module's first custom section of that name, nil if it has none.
@@ -126,7 +136,6 @@ func split(wasm []byte) ([]section, error) {
 		begin := r.at
 		s := section{id: r.byte()}
 		s.body = r.take(r.u32())
-		s.raw = wasm[begin:r.at]
 		if s.id == sectionCustom {
 			c := &reader{b: s.body}
 			s.name = c.name()
@@ -167,9 +176,6 @@ func (s *section) title() string {
 	return names[s.id]
 }
 
-// place orders sections; a custom one may stand anywhere.
-func place(s section) int { return order[s.id] }
-
 func appendSection(dst []byte, id byte, body []byte) []byte {
 	dst = appendU32(append(dst, id), uint32(len(body)))
 	return append(dst, body...)
@@ -182,28 +188,4 @@ func (w *rewriter) counterName() string {
 		name += "_"
 	}
 	return name
-}
-
-// globalSection adds the counter as the last global.
-func (w *rewriter) globalSection(body []byte) []byte {
-	r := &reader{b: body}
-	n := uint32(0)
-	if len(body) > 0 {
-		n = r.u32()
-	}
-	out := append(appendU32(nil, n+1), body[r.at:]...)
-	out = append(out, 0x7e, 0x01, 0x42) // mutable i64, i64.const
-	return append(appendS64(out, w.Start), 0x0b)
-}
-
-// exportSection adds the counter's export.
-func (w *rewriter) exportSection(body []byte, counter string) []byte {
-	r := &reader{b: body}
-	n := uint32(0)
-	if len(body) > 0 {
-		n = r.u32()
-	}
-	out := append(appendU32(nil, n+1), body[r.at:]...)
-	out = append(appendU32(out, uint32(len(counter))), counter...)
-	return appendU32(append(out, 3), w.globals)
 }

@@ -4,19 +4,21 @@ package meter
 type form uint8
 
 const (
-	unknown form = iota // zero value: not an opcode we know; guessing would desynchronize the reader
-	plain               // nothing
-	block               // block type
-	loop                // block type; a turn is charged
-	end                 // nothing; the last one closes the function
-	index               // one LEB128 number
-	index2              // two
-	global              // index of a global
-	table               // br_table: vector of labels and a default
-	types               // select: vector of types
-	memory              // alignment and offset
-	lane                // alignment, offset and a lane
-	bytes1              // that many bytes
+	unknown  form = iota // zero value: not an opcode we know; guessing would desynchronize the reader
+	plain                // nothing
+	block                // block type
+	loop                 // block type; a turn is charged
+	end                  // nothing; the last one closes the function
+	index                // one LEB128 number
+	branch               // depth of a label
+	function             // index of a function
+	index2               // two
+	global               // index of a global
+	table                // br_table: vector of labels' depths and a default
+	types                // select: vector of types
+	memory               // alignment and offset
+	lane                 // alignment, offset and a lane
+	bytes1               // that many bytes
 	bytes4
 	bytes8
 	bytes16
@@ -38,11 +40,11 @@ type span struct {
 
 var baseOps = []span{
 	{0x00, 0x01, plain}, {0x02, 0x02, block}, {0x03, 0x03, loop}, {0x04, 0x04, block}, {0x05, 0x05, plain},
-	{0x06, 0x0a, refused}, {0x0b, 0x0b, end}, {0x0c, 0x0d, index}, {0x0e, 0x0e, table}, {0x0f, 0x0f, plain},
-	{0x10, 0x10, index}, {0x11, 0x11, index2}, {0x12, 0x15, refused}, {0x18, 0x19, refused}, {0x1a, 0x1b, plain}, {0x1c, 0x1c, types},
+	{0x06, 0x0a, refused}, {0x0b, 0x0b, end}, {0x0c, 0x0d, branch}, {0x0e, 0x0e, table}, {0x0f, 0x0f, plain},
+	{0x10, 0x10, function}, {0x11, 0x11, index2}, {0x12, 0x15, refused}, {0x18, 0x19, refused}, {0x1a, 0x1b, plain}, {0x1c, 0x1c, types},
 	{0x1f, 0x1f, refused}, {0x20, 0x22, index}, {0x23, 0x24, global}, {0x25, 0x26, index}, {0x28, 0x3e, memory},
 	{0x3f, 0x3f, index}, {0x40, 0x40, grow}, {0x41, 0x42, index}, {0x43, 0x43, bytes4}, {0x44, 0x44, bytes8}, {0x45, 0xc4, plain},
-	{0xd0, 0xd0, index}, {0xd1, 0xd1, plain}, {0xd2, 0xd2, index}, {0xd3, 0xd6, refused},
+	{0xd0, 0xd0, index}, {0xd1, 0xd1, plain}, {0xd2, 0xd2, function}, {0xd3, 0xd6, refused},
 	{0xfb, 0xfb, refused}, {0xfc, 0xfc, prefixFC}, {0xfd, 0xfd, prefixFD}, {0xfe, 0xfe, refused},
 }
 

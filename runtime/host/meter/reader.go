@@ -70,7 +70,14 @@ func (r *reader) take(n uint32) []byte {
 	return r.b[r.at-int(n) : r.at]
 }
 
+// rest returns all that is left, a view.
+func (r *reader) rest() []byte { return r.take(uint32(r.left())) }
+
 func (r *reader) name() string { return string(r.take(r.u32())) }
+
+func appendName(dst []byte, name string) []byte {
+	return append(appendU32(dst, uint32(len(name))), name...)
+}
 
 func appendU32(dst []byte, v uint32) []byte {
 	for v >= 0x80 {

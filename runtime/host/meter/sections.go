@@ -70,11 +70,14 @@ func valueTypes(r *reader, n uint32) {
 
 func (w *rewriter) learnImports(r *reader) {
 	for n := r.u32(); n > 0 && r.err == nil; n-- {
-		r.take(r.u32())
-		r.take(r.u32())
+		f := Function{r.name(), r.name()}
 		switch kind := r.byte(); kind {
 		case 0:
+			if f == w.Tick && r.err == nil {
+				r.fail(fmt.Errorf("%s.%s is not for modules to import", f.Module, f.Name))
+			}
 			r.u32()
+			w.tick++
 		case 1:
 			learnTable(r)
 		case 2:
@@ -132,40 +135,4 @@ func limits(r *reader) (flag byte, least, most uint32) {
 		most = r.u32()
 	}
 	return flag, least, most
-}
-
-// rewrite appends a section, changed where it must be.
-func (w *rewriter) rewrite(out []byte, s section) ([]byte, error) {
-	switch s.id {
-	case sectionMemory:
-		body, err := w.memorySection(s.body)
-		return appendSection(out, s.id, body), err
-	case sectionCode:
-		body, err := w.codeSection(s.body)
-		return appendSection(out, s.id, body), err
-	}
-	return append(out, s.raw...), nil
-}
-
-// memorySection makes MaxPages the most that the memory may grow to.
-func (w *rewriter) memorySection(body []byte) ([]byte, error) {
-	r := &reader{b: body}
-	if n := r.u32(); n != 1 {
-		return nil, fmt.Errorf("%d memories, want 1", n)
-	}
-	flag, least, most := limits(r)
-	if r.err != nil {
-		return nil, r.err
-	}
-	if w.MaxPages > 0 && least > w.MaxPages {
-		return nil, fmt.Errorf("the module begins with %d KiB, its limit is %d KiB", uint64(least)*64, uint64(w.MaxPages)*64)
-	}
-	if w.MaxPages > 0 && (flag&1 == 0 || most > w.MaxPages) {
-		flag, most = flag|1, w.MaxPages
-	}
-	out := appendU32([]byte{1, flag}, least)
-	if flag&1 != 0 {
-		out = appendU32(out, most)
-	}
-	return out, nil
 }
