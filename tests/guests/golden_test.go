@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/golden"
 	"github.com/sluicebridge/sluice/runtime/host"
 )
@@ -43,6 +45,14 @@ func (w *workshop) golden(t *testing.T, source, file string) {
 	}
 	cfg := host.Default()
 	cfg.Path, cfg.Config, cfg.BudgetUnits = w.path(name), f.Config, golden.Units
+	w.goldenWith(t, f, name, cfg)
+	// Units are counted alike where time is the limit, and in whatever slices.
+	cfg.BudgetUnits, cfg.Metering, cfg.Budget = 0, host.MeterTick, bridge.Duration(2*time.Second)
+	w.goldenWith(t, f, name, cfg)
+}
+
+func (w *workshop) goldenWith(t *testing.T, f *golden.File, name string, cfg host.Config) {
+	t.Helper()
 	rt := w.runtime(t)
 	m, err := rt.Load(context.Background(), name, cfg)
 	if err != nil {

@@ -154,6 +154,13 @@ func (c *charger) instruction(begin int, code uint32, f form) error {
 		c.flush(r.at)
 		c.out = appendU32(c.out, c.shifted(r.u32()))
 		c.copied = r.at
+	case indirect:
+		c.checkType(r.u32())
+		r.skip()
+	case local:
+		if i := r.u32(); i >= c.left && r.err == nil {
+			r.fail(fmt.Errorf("local %d does not exist", i)) // it would be one of ours
+		}
 	case grow:
 		c.flush(begin)
 		c.charge(growCost)
@@ -251,10 +258,20 @@ func (c *charger) target() {
 
 func (c *charger) blockType() {
 	r := c.r
-	if r.at < len(r.b) && (r.b[r.at] == 0x63 || r.b[r.at] == 0x64) {
+	switch first := r.byte(); {
+	case first == 0x63 || first == 0x64:
 		r.fail(errTypes) // a block type of two bytes
+	case first&0xc0 != 0x40: // not a negative number, which is a value type or none
+		r.at--
+		c.checkType(r.u32())
 	}
-	r.skip()
+}
+
+// checkType fails where a type does not exist: it would be the one that is added for Tick.
+func (c *charger) checkType(i uint32) {
+	if c.r.err == nil && int64(i) >= int64(len(c.params)) {
+		c.r.fail(fmt.Errorf("type %d does not exist", i))
+	}
 }
 
 // immediates passes over what follows an opcode. globals is how many there are.

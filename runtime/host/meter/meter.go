@@ -1,5 +1,6 @@
-// Package meter rewrites a WebAssembly module so that no call of it can run for ever: a counter of units in a global of its own, charged
-// at every function entry and every turn of a loop, traps below zero. The host sets the counter before each call.
+// Package meter rewrites a WebAssembly module so that no call of it can run for ever: a counter of units in a global of its own is charged
+// at every function entry and every turn of a loop. Below zero the call traps, or asks the host for more, which may end it. The host sets the counter before
+// each call.
 //
 // A guest in an endless loop would otherwise freeze the whole Go process: compiled code has no preemption point, and the next garbage
 // collection waits for it with the world stopped. What is charged depends on the module and its input alone, so a record that exhausts a

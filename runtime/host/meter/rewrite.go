@@ -23,6 +23,9 @@ func (w *rewriter) rewrite(s section, counter string) ([]byte, error) {
 	default:
 		return s.body, nil
 	}
+	if r.left() > 0 && s.id != sectionCustom {
+		r.fail(fmt.Errorf("%d bytes follow the last of its things", r.left()))
+	}
 	return out, r.err
 }
 

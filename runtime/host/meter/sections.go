@@ -76,7 +76,9 @@ func (w *rewriter) learnImports(r *reader) {
 			if f == w.Tick && r.err == nil {
 				r.fail(fmt.Errorf("%s.%s is not for modules to import", f.Module, f.Name))
 			}
-			r.u32()
+			if i := r.u32(); r.err == nil && int64(i) >= int64(len(w.params)) {
+				r.fail(fmt.Errorf("type %d does not exist", i))
+			}
 			w.tick++
 		case 1:
 			learnTable(r)
