@@ -20,6 +20,7 @@ $(eval $(call module,label-remap-c,wasm-modules/label-remap-c/main.c,c-module,$(
 $(eval $(call module,sample-c,$(SDK)/c/sample/main.c,c-module,$(SDK)/c/sluice.h))
 $(eval $(call module,sample-rust,$(SDK)/rust/sample/lib.rs,rust-module,$(wildcard $(SDK)/rust/src/*)))
 $(eval $(call module,sample-as,$(SDK)/assemblyscript/sample/main.ts,as-module,$(wildcard $(SDK)/assemblyscript/sluice/*)))
+$(eval $(call module,sample-zig,$(SDK)/zig/sample/main.zig,zig-module,$(SDK)/zig/sluice.zig))
 
 # Go itself knows whether there is something to do.
 .PHONY: $(GUESTS_GO:%=$(DIST)/%.wasm) $(DIST)/sample-go.wasm

@@ -20,6 +20,7 @@ const inGo = "sample"
 var samples = []struct{ name, source string }{
 	{"sample-c", sdks + "c/sample/main.c"},
 	{"sample-rust", sdks + "rust/sample/lib.rs"},
+	{"sample-zig", sdks + "zig/sample/main.zig"},
 	{"sample-as", sdks + "assemblyscript/sample/main.ts"},
 }
 

@@ -65,6 +65,18 @@ __attribute__((weak, no_builtin("memset"))) void *memset(void *dst, int c, size_
 }
 #endif
 
+static inline uint64_t sluice_load8(const char *p) {
+    uint64_t v;
+    __builtin_memcpy(&v, p, 8);
+    return v;
+}
+
+static inline uint32_t sluice_load4(const char *p) {
+    uint32_t v;
+    __builtin_memcpy(&v, p, 4);
+    return v;
+}
+
 /* sluice_copy is memcpy for texts, which are short: two moves that overlap cost less than an instruction for any length. */
 static inline void sluice_copy(void *to, const void *from, uint32_t n) {
     char *dst = to;
@@ -72,12 +84,10 @@ static inline void sluice_copy(void *to, const void *from, uint32_t n) {
     if (n > 16) {
         __builtin_memcpy(dst, src, n);
     } else if (n >= 8) {
-        uint64_t first, last;
-        __builtin_memcpy(&first, src, 8), __builtin_memcpy(&last, src + n - 8, 8);
+        uint64_t first = sluice_load8(src), last = sluice_load8(src + n - 8);
         __builtin_memcpy(dst, &first, 8), __builtin_memcpy(dst + n - 8, &last, 8);
     } else if (n >= 4) {
-        uint32_t first, last;
-        __builtin_memcpy(&first, src, 4), __builtin_memcpy(&last, src + n - 4, 4);
+        uint32_t first = sluice_load4(src), last = sluice_load4(src + n - 4);
         __builtin_memcpy(dst, &first, 4), __builtin_memcpy(dst + n - 4, &last, 4);
     } else if (n) {
         char first = src[0], middle = src[n / 2], last = src[n - 1];
@@ -85,20 +95,27 @@ static inline void sluice_copy(void *to, const void *from, uint32_t n) {
     }
 }
 
-static inline sluice_text sluice_str(const char *zero_terminated) {
-    sluice_text t = {zero_terminated, 0};
-    while (zero_terminated[t.n]) t.n++;
-    return t;
+__attribute__((weak, no_builtin("strlen"))) size_t strlen(const char *zero_terminated) {
+    size_t n = 0;
+    while (zero_terminated[n]) n++;
+    return n;
 }
+
+/* sluice_str is the text of a zero-terminated string. A macro: of a literal the compiler then knows the length. */
+#define sluice_str(zero_terminated) ((sluice_text){(zero_terminated), (uint32_t)__builtin_strlen(zero_terminated)})
 
 static inline bool sluice_equal(sluice_text a, sluice_text b) {
-    if (a.n != b.n || !a.p != !b.p) return false;
-    for (uint32_t i = 0; i < a.n; i++)
-        if (a.p[i] != b.p[i]) return false;
-    return true;
+    uint32_t n = a.n;
+    if (n != b.n || !a.p != !b.p) return false;
+    for (; n > 16; n -= 8, a.p += 8, b.p += 8)
+        if (sluice_load8(a.p) != sluice_load8(b.p)) return false;
+    if (n >= 8) return sluice_load8(a.p) == sluice_load8(b.p) && sluice_load8(a.p + n - 8) == sluice_load8(b.p + n - 8);
+    if (n >= 4) return sluice_load4(a.p) == sluice_load4(b.p) && sluice_load4(a.p + n - 4) == sluice_load4(b.p + n - 4);
+    return !n || (a.p[0] == b.p[0] && a.p[n / 2] == b.p[n / 2] && a.p[n - 1] == b.p[n - 1]);
 }
 
-static inline bool sluice_is(sluice_text a, const char *zero_terminated) { return sluice_equal(a, sluice_str(zero_terminated)); }
+/* sluice_is compares with a string. */
+#define sluice_is(text, zero_terminated) sluice_equal((text), sluice_str(zero_terminated))
 
 /* sluice_scaled is v * 10^scale, correctly rounded. It goes by integers of many words. */
 static inline double sluice_scaled(uint64_t v, int32_t scale) {

@@ -21,9 +21,9 @@ impl Filter for Labels {
         if r.slot(0) != Some(b"true") {
             return Ok(Verdict::drop(0));
         }
-        for (i, (name, to)) in NAMES.iter().enumerate().skip(1) {
+        for i in 1..NAMES.len() {
             if r.slot(i).is_some() {
-                out.rename_label(name, to);
+                out.rename_label(NAMES[i].0, NAMES[i].1);
             }
         }
         Ok(out.emit())
