@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
 	"github.com/sluicebridge/sluice/runtime/abi"
+	"github.com/sluicebridge/sluice/runtime/golden"
 )
 
 const sdks = "../../wasm-modules/sdk/"
@@ -24,60 +24,58 @@ var samples = []struct{ name, source string }{
 	{"sample-as", sdks + "assemblyscript/sample/main.ts"},
 }
 
-// transcript is all that crosses the border when a module is given a file of records, byte for byte.
-func transcript(tb testing.TB, name string, f *recordFile) (lines []string) {
+// set is records as a module gets them, in batches.
+type set struct {
+	config  table
+	batches []bridge.Batch
+}
+
+// transcript is all that crosses the border when a module is given a set of records, byte for byte. Each batch has an instance of its own.
+func transcript(tb testing.TB, name string, s set) (lines []string) {
 	tb.Helper()
-	h := newRaw(tb, shop.path(name), 1024, f.Config)
 	state := []byte(nil)
-	begin := func() {
-		if h.manifest.State == abi.StateExplicit {
-			lines = append(lines, "load "+h.give(abi.ExportLoad, state))
+	for _, b := range s.batches {
+		h := newRaw(tb, shop.path(name), 1024, s.config)
+		lines = append(lines, "load "+h.give(abi.ExportLoad, state))
+		for _, r := range b.Records {
+			lines = append(lines, fmt.Sprintf("%s: %s", r.Labels, h.process(b.Stream, r)))
+			lines = append(lines, h.told...)
+			h.told = nil
 		}
-	}
-	end := func() {
 		lines = append(lines, "flush "+h.answer(h.call(abi.ExportFlush, uint64(abi.FlushBatch))))
 		state = h.saved()
 		lines = append(lines, fmt.Sprintf("save %q", state))
 	}
-	begin()
-	for i := range f.Record {
-		r := &f.Record[i]
-		if r.Batch && i > 0 {
-			end()
-			h = newRaw(tb, shop.path(name), 1024, f.Config)
-			begin()
-		}
-		flags := uint16(0)
-		if slices.Contains(r.Flags, "late") {
-			flags |= abi.Late
-		}
-		lines = append(lines, fmt.Sprintf("%s: %s", r.record.Labels, h.process("entry", r.record, flags)))
-		lines = append(lines, h.told...)
-		h.told = nil
-	}
-	end()
 	return lines
 }
 
-// All samples answer to all records with the same bytes.
+// All samples answer to all records what the files want, and with the same bytes.
 func TestConformance(t *testing.T) {
 	files, err := filepath.Glob(sdks + "conformance/*.toml")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
-	sets := map[string]*recordFile{"broken texts": brokenTexts()}
+	sets := map[string]set{"broken texts": brokenTexts()}
 	for _, path := range files {
-		sets[filepath.Base(path)] = readRecords(t, path)
+		f, err := golden.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets[filepath.Base(path)] = set{f.Config, f.Batches()}
+		shop.golden(t, inGo, path)
 	}
 	want := make(map[string][]string)
-	for name, f := range sets {
-		want[name] = transcript(t, inGo, f)
+	for name, s := range sets {
+		want[name] = transcript(t, inGo, s)
 	}
 	for _, s := range samples {
 		t.Run(s.name, func(t *testing.T) {
 			shop.buildGuest(t, s.name, s.source)
-			for name, f := range sets {
-				got := transcript(t, s.name, f)
+			for _, path := range files {
+				shop.golden(t, s.name, path)
+			}
+			for name, set := range sets {
+				got := transcript(t, s.name, set)
 				for i := range max(len(got), len(want[name])) {
 					if i >= len(got) || i >= len(want[name]) || got[i] != want[name][i] {
 						t.Errorf("%s, line %d:\n%.2000s\nthe sample in Go:\n%.2000s", name, i, at(got, i), at(want[name], i))
@@ -97,12 +95,12 @@ func at(lines []string, i int) string {
 }
 
 // brokenTexts are labels that are no UTF-8, which no file of records can hold, a text and a label's name that are too long, and every length of text.
-func brokenTexts() *recordFile {
-	f := new(recordFile)
-	add := func(labels, payload []byte, what string) {
-		f.Record = append(f.Record, oneRecord{record: bridge.Record{Time: 1, Payload: payload, Labels: []bridge.Label{
-			{Name: []byte("device"), Value: labels}, {Name: []byte("do"), Value: []byte(what)}, {Name: []byte("value"), Value: labels},
-		}}})
+func brokenTexts() set {
+	b := bridge.Batch{Stream: stream}
+	add := func(label, payload []byte, what string) {
+		b.Records = append(b.Records, bridge.Record{Time: 1, Payload: payload, Labels: []bridge.Label{
+			{Name: []byte("device"), Value: label}, {Name: []byte("do"), Value: []byte(what)}, {Name: []byte("value"), Value: label},
+		}})
 	}
 	for _, s := range []string{"\xff", "a\xc3", "\xc3(", "\xc0\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xe2\x82x", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
 		"\xf0\x9f\x98", "\xf0\x9f\x98\x80\x80", "\xf5\x80\x80\x80", "\x80\x80", "é\xffé"} {
@@ -121,5 +119,5 @@ func brokenTexts() *recordFile {
 		add(fmt.Appendf(nil, "1.7e%d", 13*n), nil, "json")
 		add(fmt.Appendf(nil, "3e-%d", n), nil, "json")
 	}
-	return f
+	return set{batches: []bridge.Batch{b}}
 }

@@ -27,18 +27,26 @@ func TestGolden(t *testing.T) {
 			names = append(names, "label-remap-c")
 		}
 		for _, name := range names {
-			t.Run(name+"/"+filepath.Base(file), func(t *testing.T) { shop.golden(t, modules+name, file) })
+			t.Run(name+"/"+filepath.Base(file), func(t *testing.T) {
+				shop.build(t, modules+name)
+				shop.golden(t, name, file)
+			})
 		}
 	}
 }
 
-func (w *workshop) golden(t *testing.T, source, file string) {
-	name := filepath.Base(source)
-	if _, err := os.Stat(source + "/main.c"); err == nil {
-		w.buildGuest(t, name, source+"/main.c")
-	} else if err := w.buildGo(source); err != nil {
+// build builds the module in a directory.
+func (w *workshop) build(t *testing.T, dir string) {
+	if _, err := os.Stat(dir + "/main.c"); err == nil {
+		w.buildGuest(t, filepath.Base(dir), dir+"/main.c")
+	} else if err := w.buildGo(dir); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// golden runs a built module over a file of records.
+func (w *workshop) golden(t *testing.T, name, file string) {
+	t.Helper()
 	f, err := golden.Load(file)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +72,6 @@ func (w *workshop) goldenWith(t *testing.T, f *golden.File, name string, cfg hos
 		t.Fatal(err)
 	}
 	if len(r.Diffs) > 0 {
-		t.Error(r)
+		t.Errorf("%s: %v", name, r)
 	}
 }

@@ -182,11 +182,11 @@ func (h *rawHost) give(export string, b []byte) string {
 	return string(text[:bytes.IndexByte(text, 0)])
 }
 
-// process gives the guest a record and returns its answer, in hex words and text.
-func (h *rawHost) process(entry string, r bridge.Record, flags uint16) string {
+// process gives the guest a record of a stream and returns its answer.
+func (h *rawHost) process(stream string, r bridge.Record) string {
 	h.tb.Helper()
 	h.record = r
-	f := abi.Fields{Time: r.Time, Flags: flags, ContentType: r.ContentType, Entry: []byte(entry), Payload: r.Payload, PayloadLen: len(r.Payload)}
+	f := abi.Fields{Time: r.Time, Flags: uint16(r.Flags), ContentType: r.ContentType, Entry: []byte(bridge.Entry(stream)), Payload: r.Payload, PayloadLen: len(r.Payload)}
 	for _, name := range h.manifest.Labels {
 		var v []byte
 		for _, l := range r.Labels {
