@@ -73,7 +73,7 @@ func (in *Intake) Flush(ctx context.Context, name string, reason FlushReason) er
 		in.discard(name)
 		return fmt.Errorf("append a flush of %s: %w", name, err)
 	}
-	in.Metrics.taken(in.Pipeline, a.Verdicts)
+	in.Metrics.taken(in.Pipeline, &s.results)
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 	CrashPoint("intake.appended")
 	// Now, not before: whoever called comes again with the same batch after an error, many times where the ledger is full.
 	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
-	in.Metrics.taken(in.Pipeline, s.append.Verdicts)
+	in.Metrics.taken(in.Pipeline, &s.results)
 	return nil
 }
 
@@ -172,7 +172,15 @@ func (s *stream) decide(ctx context.Context, in *Intake, name string) error {
 		Keys: s.keys, Verdicts: s.results.Verdicts, Messages: s.results.Messages,
 		Parked: s.results.Parked, States: s.results.States,
 	}
+	s.addReleased()
 	return nil
+}
+
+// addReleased adds the keys of records that an earlier batch had left in a state: they are there twice from now on, and the later verdict counts.
+func (s *stream) addReleased() {
+	for _, r := range s.results.Released {
+		s.append.Keys, s.append.Verdicts = append(s.append.Keys, r.Key), append(s.append.Verdicts, r.Verdict)
+	}
 }
 
 // passAll is the chain without modules.

@@ -26,7 +26,7 @@ type Ledger interface {
 // Append is one atomic write of an intake: what was seen, what the modules decided, what is to be sent.
 type Append struct {
 	Pipeline, Stream string
-	Keys             []Key     // of the records decided on, ascending, or that of a flush
+	Keys             []Key     // of the records decided on, ascending, then those of Released; or that of a flush
 	Verdicts         []Verdict // one for each key
 	Messages         []Message
 	Parked           []Parking

@@ -37,7 +37,7 @@ const (
 	Undecided Kind = iota // zero value: nothing may be acknowledged on it
 	Passed                // one message or more
 	Dropped               // a module said no
-	Absorbed              // a module took it into its state
+	Absorbed              // a module, or the condition, took it into its state
 	Parked                // set aside with its reason, can be replayed
 )
 
@@ -45,7 +45,7 @@ const (
 type Verdict struct {
 	Kind    Kind
 	Outputs uint16 // messages made of it
-	Module  uint8  // which module of the chain decided, from 0
+	Module  uint8  // which module of the chain decided, from 0; 255: the pipeline's condition, before them
 	Reason  uint16 // of a Dropped record: the number the module gave, counted by name
 	Late    bool   // older than a record of its stream that was taken before: at the far end, too, it comes after that one
 }
@@ -66,9 +66,16 @@ type State struct {
 	Bytes   []byte
 }
 
+// Released is a record that an earlier Append of its stream absorbed, decided anew with this one.
+type Released struct {
+	Key
+	Verdict
+}
+
 // Results is what a chain made of a batch. It is reused from batch to batch: Reset keeps the memory.
 type Results struct {
 	Verdicts []Verdict // one for each record, same order
+	Released []Released
 	Messages []Message // in the order they shall leave
 	Parked   []Parking
 	States   []State // to be stored in the same write
@@ -78,7 +85,7 @@ type Results struct {
 
 // Reset empties r for the next batch. Everything handed out before is invalid then.
 func (r *Results) Reset() {
-	r.Verdicts = r.Verdicts[:0]
+	r.Verdicts, r.Released = r.Verdicts[:0], r.Released[:0]
 	r.Messages = r.Messages[:0]
 	r.Parked = r.Parked[:0]
 	r.States = r.States[:0]

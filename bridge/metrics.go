@@ -11,7 +11,9 @@ import (
 type Metrics struct {
 	RecordsReceived   Counters // by pipeline
 	RecordsDuplicate  Counters // by pipeline: seen before, not taken again
-	RecordsFiltered   Counters // by pipeline: dropped or absorbed by a module
+	RecordsFiltered   Counters // by pipeline: dropped or absorbed by its condition or a module
+	RecordsReleased   Counters // by pipeline: absorbed by its condition, and passed later
+	Conditions        Counters // by "pipeline/reason": records that its condition did not pass, or had no answer for
 	RecordsParked     Counters // by pipeline or remote
 	MessagesDelivered Counters // by remote
 	PossibleDuplicate Counters // by "remote/cause": sent again without knowing whether it had arrived
@@ -125,12 +127,20 @@ func (m *Metrics) flushed(pipeline string, reason FlushReason, err error) {
 	m.Flushes.At(pipeline + "/" + what).Add(1)
 }
 
-func (m *Metrics) taken(pipeline string, vs []Verdict) {
+func (m *Metrics) taken(pipeline string, r *Results) {
 	if m == nil {
 		return
 	}
-	var filtered, parked int64
-	for _, v := range vs {
+	var filtered, parked, released int64
+	for _, v := range r.Released {
+		switch v.Kind {
+		case Passed:
+			released++
+		case Parked:
+			parked++
+		}
+	}
+	for _, v := range r.Verdicts {
 		switch v.Kind {
 		case Dropped, Absorbed:
 			filtered++
@@ -143,5 +153,8 @@ func (m *Metrics) taken(pipeline string, vs []Verdict) {
 	}
 	if parked > 0 {
 		m.RecordsParked.At(pipeline).Add(parked)
+	}
+	if released > 0 {
+		m.RecordsReleased.At(pipeline).Add(released)
 	}
 }

@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -64,3 +66,16 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // MarshalText writes what UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// JSON is a value of the configuration as JSON, its members in the order in which the file has them. In the file it is a table, or text that is
+// JSON already. Empty: none.
+type JSON string
+
+// AppendJSON writes a text as JSON does, with no more escapes than it must.
+func AppendJSON(dst []byte, s string) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a text can be encoded
+	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+}

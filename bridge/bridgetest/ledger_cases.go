@@ -77,6 +77,23 @@ func caseDropped(r *ledgerRun) {
 	r.want("rows", len(r.rows("a")), 0)
 }
 
+// caseReleased: the key comes once more, behind those of its batch, and the later verdict counts.
+func caseReleased(r *ledgerRun) {
+	a := batch("b/e", 1, 2)
+	a.Messages = nil
+	a.Verdicts = []bridge.Verdict{{Kind: bridge.Absorbed}, {Kind: bridge.Absorbed, Late: true}}
+	r.ok(r.Ledger.Append(context.Background(), a))
+	r.reopen()
+	b := batch("b/e", 3, 1, 2)
+	b.Verdicts[2] = bridge.Verdict{Kind: bridge.Passed, Outputs: 1, Late: true}
+	r.ok(r.Ledger.Append(context.Background(), b))
+	for range 2 {
+		r.want("verdicts", r.Verdicts("p", "b/e"), map[bridge.Key]bridge.Verdict{{Time: 1}: b.Verdicts[1], {Time: 2}: b.Verdicts[2], {Time: 3}: b.Verdicts[0]})
+		r.want("fresh", r.fresh("b/e", records(1, 2, 3, 4)), []bool{false, false, false, true})
+		r.reopen()
+	}
+}
+
 var someLabels = []bridge.Label{{Name: []byte("status"), Value: []byte("1")}}
 
 func caseWanted(r *ledgerRun) {

@@ -45,6 +45,7 @@ var ledgerCases = []struct {
 	{"a late record is told from one in order", caseLateFlag},
 	{"rule 2: the same time twice in a batch is one key", caseTwice},
 	{"rule 1: dropped records are durable without a message", caseDropped},
+	{"an absorbed record is decided anew by a later batch", caseReleased},
 	{"an update that was asked for passes once", caseWanted},
 	{"an unseen record that was asked for passes with its revision", caseWantedUnseen},
 	{"a revision that was appended is known", caseKnown},

@@ -115,7 +115,21 @@ func (c *comparison) load(l Ledger, keys []seen) []seen {
 		}
 	}
 	slices.SortStableFunc(keys, func(a, b seen) int { return compareKeys(a.Key, b.Key) })
-	return keys
+	return lastOf(keys)
+}
+
+// lastOf leaves one of a record that was absorbed and then decided anew, when a condition asked for what was before: the later verdict counts. Keys of
+// one pipeline stand in the order they were taken in.
+func lastOf(keys []seen) []seen {
+	out := keys[:0]
+	for _, k := range keys {
+		if n := len(out) - 1; n >= 0 && out[n].Key == k.Key && out[n].pipe == k.pipe && out[n].kind == bridge.Absorbed {
+			out[n] = k
+			continue
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 func compareKeys(a, b bridge.Key) int {

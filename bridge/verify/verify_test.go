@@ -116,6 +116,10 @@ func TestNoFinding(t *testing.T) {
 			nil, func(c *Counts) int64 { return c.Dropped }, 1},
 		{"absorbed", func(s *site) { s.ledger.set("b/e", 7, bridge.Verdict{Kind: bridge.Absorbed}); s.remove("b/e", id(7)) },
 			nil, func(c *Counts) int64 { return c.Absorbed }, 1},
+		{"absorbed, and passed when a condition asked for what was before", func(s *site) {
+			s.ledger.set("b/e", 7, bridge.Verdict{Kind: bridge.Absorbed})
+			s.ledger.seen[pipeOf("b/e")] = append(s.ledger.seen[pipeOf("b/e")], pass(7, 1))
+		}, nil, func(c *Counts) int64 { return c.Absorbed + c.Seen }, 200},
 		{"parked by a module", func(s *site) { s.ledger.set("b/e", 7, bridge.Verdict{Kind: bridge.Parked}); s.remove("b/e", id(7)) },
 			nil, func(c *Counts) int64 { return c.Parked }, 1},
 		{"refused by the far end", func(s *site) {
