@@ -50,9 +50,14 @@ func (c collector) pipelines(e emitter, s Status) {
 	for _, p := range s.Pipelines {
 		e.counter("records_received_total", "Records that inputs handed in.", p.Received, "pipeline", p.Name)
 		e.counter("records_duplicate_total", "Records that had been taken before.", p.Duplicates, "pipeline", p.Name)
-		e.counter("records_filtered_total", "Records that a module dropped or absorbed.", p.Filtered, "pipeline", p.Name)
+		e.counter("records_filtered_total", "Records that a condition or a module dropped or absorbed.", p.Filtered, "pipeline", p.Name)
+		e.counter("records_released_total", "Of those, the ones that passed later: a condition asked for what was before.", p.Released, "pipeline", p.Name)
 		e.parked(p.Parked, p.Name, "")
 	}
+	c.metrics.Conditions.Each(func(value string, n int64) {
+		name, reason, _ := strings.Cut(value, "/")
+		e.counter("when_total", "Records that a pipeline's condition did not pass, or had no answer for, by reason.", n, "pipeline", name, "reason", reason)
+	})
 	c.metrics.BatchResponses.Each(func(status string, n int64) {
 		e.counter("batch_responses_total", "Answers to batches of a replication, by HTTP status.", n, "status", status)
 	})

@@ -134,7 +134,11 @@ type Pipeline struct {
 	Received   int64    `json:"received"`   // (counted)
 	Duplicates int64    `json:"duplicates"` // (counted) seen before
 	Filtered   int64    `json:"filtered"`   // (counted) dropped or absorbed
+	Released   int64    `json:"released"`   // (counted) of the absorbed, passed later: its condition asked for what was before
 	Parked     int64    `json:"parked"`     // (counted)
+	When       string   `json:"when"`       // its condition; empty: none
+
+	Conditions map[string]int64 `json:"conditions"` // (counted) records that its condition did not pass, or had no answer for, by reason
 }
 
 // Module is what a module's calls cost and how often they failed.
@@ -219,6 +223,8 @@ func (s *Status) count(m *bridge.Metrics, now time.Time) {
 		p := &s.Pipelines[i]
 		p.Received, p.Duplicates = m.RecordsReceived.At(p.Name).Load(), m.RecordsDuplicate.At(p.Name).Load()
 		p.Filtered, p.Parked = m.RecordsFiltered.At(p.Name).Load(), m.RecordsParked.At(p.Name).Load()
+		p.Released = m.RecordsReleased.At(p.Name).Load()
+		p.Conditions, _ = parts(&m.Conditions, p.Name)
 	}
 	for i := range s.Modules {
 		x := &s.Modules[i]

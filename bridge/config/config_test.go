@@ -120,6 +120,28 @@ config = { label = "${NAME}", deep = [{ a = "${NESTED}" }, 1, 2.5, true] }
 	}
 }
 
+// TestJSON: members keep the order of the file, floats stay floats, and text is JSON already.
+func TestJSON(t *testing.T) {
+	tests := []struct{ text, want, problem string }{
+		{`j = { "&b" = { "$gt" = 1.0 }, "$limit" = 2, "&a" = { "$in" = ["x", true, { c = 1e30, a = -0.5 }] } }`,
+			`{"&b":{"$gt":1.0},"$limit":2,"&a":{"$in":["x",true,{"c":1e+30,"a":-0.5}]}}`, ""},
+		{"[j]\n\"&z\" = 1\n[j.\"&a\"]\nb = \"<${NAME}>\"", `{"&z":1,"&a":{"b":"<press>"}}`, ""},
+		{`j.b.c = 1` + "\n" + `j.a = []`, `{"b":{"c":1},"a":[]}`, ""}, {"[[j.a]]\nz = 1\ny = 2", `{"a":[{"z":1,"y":2}]}`, ""},
+		{`j = '{ "b": "${NAME}", "a": 1 }'`, `{"b":"press","a":1}`, ""}, {`j = ""`, "", ""}, {`j = "{"`, "", "is not JSON: "},
+		{`j = { a = [1, inf] }`, "", "c.toml:1: j.a[1]: +Inf, which JSON does not have"}, {`j = 1`, "", "c.toml:1: j: 1, want a table, or JSON in quotes"},
+		{`j = { a = 2026-01-01 }`, "", "which JSON does not have"},
+	}
+	for _, tt := range tests {
+		var got struct {
+			J bridge.JSON `toml:"j"`
+		}
+		err := Decode("c.toml", tt.text, &got, options())
+		if tt.problem == "" && (err != nil || string(got.J) != tt.want) || tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+			t.Errorf("%s: got %s, %v, want %s %s", tt.text, got.J, err, tt.want, tt.problem)
+		}
+	}
+}
+
 func TestVerbatim(t *testing.T) {
 	o, got := options(), site{}
 	o.Verbatim = true

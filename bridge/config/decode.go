@@ -8,12 +8,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicebridge/sluice/bridge"
 )
 
 // decoder carries what one Decode needs from function to function.
 type decoder struct {
 	file     string
 	lines    map[string]int
+	order    map[string]int // of paths in the file
 	options  Options
 	defaults map[reflect.Type]reflect.Value // T -> func() T
 	problems Problems
@@ -37,7 +40,7 @@ func (a at) String() string {
 	return path
 }
 
-// matches reports whether a is what a pattern such as "pipelines.*.when" names.
+// matches reports whether a is what a pattern such as "remotes.*.topic" names.
 func (a at) matches(pattern string) bool {
 	return slices.EqualFunc(a, strings.Split(pattern, "."), func(key, want string) bool { return want == "*" || want == key })
 }
@@ -60,8 +63,12 @@ func (d *decoder) line(path string) int {
 
 // value decodes one value of the tree into dst, which can be set.
 func (d *decoder) value(v any, dst reflect.Value, a at) {
-	if t, ok := dst.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	switch t := dst.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
 		d.unmarshal(v, t, a)
+		return
+	case *bridge.JSON:
+		d.json(v, t, a)
 		return
 	}
 	switch dst.Kind() {

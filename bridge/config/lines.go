@@ -23,12 +23,13 @@ type scanner struct {
 	at     int
 	line   int            // of at, from 1
 	found  map[string]int // path -> line
+	order  map[string]int // path -> how many were found before it
 	arrays map[string]int // path of an array of tables -> index of its last table
 	keys   [][]string     // every key and header in order, as the library lists them
 }
 
 func newScanner(text string) *scanner {
-	return &scanner{text: text, line: 1, found: make(map[string]int), arrays: make(map[string]int)}
+	return &scanner{text: text, line: 1, found: make(map[string]int), order: make(map[string]int), arrays: make(map[string]int)}
 }
 
 func (s *scanner) document() {
@@ -223,7 +224,7 @@ func (s *scanner) skip(n int) {
 // note keeps the first line of a path: where a table was opened, not where it was added to.
 func (s *scanner) note(path string, line int) {
 	if _, ok := s.found[path]; !ok {
-		s.found[path] = line
+		s.found[path], s.order[path] = line, len(s.order)
 	}
 }
 

@@ -19,7 +19,7 @@ const maxFile = 1 << 20
 type Options struct {
 	// Defaults are functions such as mqtt.Default, func() T: what a T that appears in a map, a list or behind a pointer starts from.
 	Defaults []any
-	// Later names keys that a later version will know, "*" for any one name ("pipelines.*.when"). They are refused as not available.
+	// Later names keys that a later version will know, "*" for any one name ("remotes.*.topic"). They are refused as not available.
 	Later []string
 	// Getenv looks up ${VAR}; nil: os.LookupEnv.
 	Getenv func(string) (string, bool)
@@ -80,7 +80,9 @@ func Decode(file, text string, dst any, o Options) error {
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv
 	}
-	d := &decoder{file: file, lines: Lines(text), options: o, defaults: make(map[reflect.Type]reflect.Value)}
+	places := newScanner(text)
+	places.document()
+	d := &decoder{file: file, lines: places.found, order: places.order, options: o, defaults: make(map[reflect.Type]reflect.Value)}
 	for _, f := range o.Defaults {
 		v := reflect.ValueOf(f)
 		d.defaults[v.Type().Out(0)] = v

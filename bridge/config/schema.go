@@ -33,6 +33,10 @@ func (d *decoder) schema(v reflect.Value, a at, about map[string]string) map[str
 		maps.Copy(s, textSchema(v))
 		return s
 	}
+	if v.Type() == reflect.TypeFor[bridge.JSON]() {
+		s["type"] = []string{"object", "string"}
+		return s
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structSchema(s, v, a, about)

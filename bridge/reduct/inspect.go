@@ -1,9 +1,7 @@
 package reduct
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,9 +11,12 @@ import (
 	"github.com/reductstore/reduct-go/model"
 )
 
+// Surprises says what a store makes of a condition that people do not expect; an error where it would refuse it.
+type Surprises func(when []byte) ([]string, error)
+
 // Inspect looks at what the edge store would do with this configuration, for `sluice check`: warnings are what would surprise, an
 // error means that it could not be asked.
-func Inspect(ctx context.Context, cfg Config) (warnings []string, err error) {
+func Inspect(ctx context.Context, cfg Config, look Surprises) (warnings []string, err error) {
 	if cfg.Source.URL == "" {
 		return []string{"no source: records that the sender forgets (kill -9 of the bridge, a broken connection, an overrun replication log) " +
 			"cannot be noticed, and order across a new connection is not promised"}, nil
@@ -41,17 +42,17 @@ func Inspect(ctx context.Context, cfg Config) (warnings []string, err error) {
 		warnings = append(warnings, fmt.Sprintf("task %s: %s depend on what was seen before, so what is forgotten can be "+
 			"reported but not fetched; put them into the pipeline's own when", t.name, strings.Join(t.stateful, ", ")))
 	}
-	traps, err := t.traps()
+	traps, err := t.traps(look)
 	return append(warnings, traps...), err
 }
 
 // InspectPull is Inspect for a pull-only input.
-func InspectPull(ctx context.Context, cfg Pull) (warnings []string, err error) {
+func InspectPull(ctx context.Context, cfg Pull, look Surprises) (warnings []string, err error) {
 	t, err := cfg.task()
 	if err != nil {
 		return nil, err
 	}
-	if warnings, err = t.traps(); err != nil {
+	if warnings, err = t.traps(look); err != nil {
 		return warnings, err
 	}
 	s := newSource(cfg.source())
@@ -71,14 +72,17 @@ func InspectPull(ctx context.Context, cfg Pull) (warnings []string, err error) {
 	return warnings, nil
 }
 
-// traps warns of comparisons in the task's condition that surprise.
-func (t *task) traps() ([]string, error) {
+// traps warns of what surprises in the task's condition.
+func (t *task) traps(look Surprises) ([]string, error) {
 	if t.raw == nil {
 		return nil, nil
 	}
-	traps, err := typedTraps(t.raw)
+	traps, err := look(t.raw)
 	if err != nil {
 		return nil, fmt.Errorf("task %s: when: %w", t.name, err)
+	}
+	for i := range traps {
+		traps[i] = "when: " + traps[i]
 	}
 	return traps, nil
 }
@@ -96,101 +100,4 @@ func olderThan(version string, want ...int) bool {
 		}
 	}
 	return false
-}
-
-// typedTraps finds comparisons with a label that can never be true: ReductStore reads a label as a boolean or a number where it looks
-// like one, but a constant in quotes stays text; and a constant that looks like a duration becomes one, which a label never does.
-func typedTraps(when json.RawMessage) ([]string, error) {
-	var found []string
-	err := walk(when, func(operator string, operands []json.RawMessage) {
-		if !slices.Contains([]string{"$eq", "$in", "$gt", "$gte", "$lt", "$lte"}, operator) || !slices.ContainsFunc(operands, isLabel) {
-			return
-		}
-		for _, raw := range operands {
-			var text string
-			if json.Unmarshal(raw, &text) != nil || isLabel(raw) {
-				continue
-			}
-			switch {
-			case looksTyped(text):
-				found = append(found, fmt.Sprintf("when: %s with the text %q never matches, because labels that look like a boolean or "+
-					"a number are one; write %s without quotes", operator, text, text))
-			case looksLikeDuration(text):
-				found = append(found, fmt.Sprintf("when: %s with %q never matches a label, because the server reads it as a duration", operator, text))
-			}
-		}
-	})
-	return found, err
-}
-
-// walk calls f for every operator of a condition with its operands, in both notations: {"&x": {"$eq": 1}} and {"$eq": ["&x", 1]}.
-func walk(raw json.RawMessage, f func(operator string, operands []json.RawMessage)) error {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || raw[0] != '{' {
-		return nil
-	}
-	pairs, err := members(raw)
-	if err != nil {
-		return err
-	}
-	for _, p := range pairs {
-		var list []json.RawMessage
-		if json.Unmarshal(p.value, &list) == nil {
-			f(p.key, list)
-			for _, v := range list {
-				if err := walk(v, f); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		if !strings.HasPrefix(p.key, "$") {
-			inner, err := members(p.value)
-			if err != nil {
-				continue // {"$has": "x"} and directives: nothing is compared
-			}
-			for _, q := range inner {
-				operands := []json.RawMessage{json.RawMessage(strconv.Quote(p.key))}
-				if json.Unmarshal(q.value, &list) != nil {
-					list = []json.RawMessage{q.value}
-				}
-				f(q.key, append(operands, list...))
-			}
-		}
-		if err := walk(p.value, f); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func isLabel(raw json.RawMessage) bool { return bytes.HasPrefix(bytes.TrimSpace(raw), []byte(`"&`)) }
-
-// looksTyped is Value::parse of ReductStore's value.rs.
-func looksTyped(s string) bool {
-	if s == "true" || s == "false" {
-		return true
-	}
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil && !strings.ContainsAny(s, "xX_pP")
-}
-
-// looksLikeDuration is parse_duration of duration.rs: digits and a unit in any order, so that "s3" is three seconds.
-func looksLikeDuration(s string) bool {
-	parts := strings.Fields(s)
-	for _, p := range parts {
-		var number, unit []byte
-		for _, c := range []byte(p) {
-			if c >= '0' && c <= '9' || c == '.' || c == '-' {
-				number = append(number, c)
-			} else {
-				unit = append(unit, c)
-			}
-		}
-		units := []string{"us", "ms", "s", "m", "h", "d"}
-		if _, err := strconv.ParseInt(string(number), 10, 64); err != nil || !slices.Contains(units, string(unit)) {
-			return false
-		}
-	}
-	return len(parts) > 0
 }

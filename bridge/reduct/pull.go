@@ -1,7 +1,6 @@
 package reduct
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +18,7 @@ type Pull struct {
 	TokenFile string          `toml:"token_file"` // file that holds the token
 	Bucket    string          `toml:"bucket"`     // whose records are read; with the entry's name it makes the name of a stream
 	Entries   []string        `toml:"entries"`    // patterns as in a replication task; none = all
-	When      any             `toml:"when"`       // ReductStore's condition, as a table or as JSON; nil = every record
+	When      bridge.JSON     `toml:"when"`       // ReductStore's condition, as a table or as JSON; empty = every record
 	Interval  bridge.Duration `toml:"interval"`   // time between two looks
 	Overlap   bridge.Duration `toml:"overlap"`    // how late a record may be written, in record time, and is still found
 	Since     string          `toml:"since"`      // RFC 3339; older records are not read; empty = all that the store has
@@ -73,40 +72,14 @@ func (c *Pull) source() Source {
 // task is what a replication task would say that sent the same.
 func (c *Pull) task() (*task, error) {
 	t := &task{name: c.Bucket, srcBucket: c.Bucket, dstBucket: c.Bucket, entries: c.Entries}
-	var err error
-	if t.raw, err = condition(c.When); err != nil || t.raw == nil {
-		return t, err
+	if c.When == "" {
+		return t, nil
 	}
+	var err error
+	t.raw = json.RawMessage(c.When)
 	_, t.stateful, err = forQuery(t.raw)
 	t.when = t.raw // directives that shape the answer are meant
 	return t, err
-}
-
-// condition is a condition as JSON; nil where there is none.
-func condition(when any) (json.RawMessage, error) {
-	switch w := when.(type) {
-	case nil:
-		return nil, nil
-	case string:
-		if w == "" {
-			return nil, nil
-		}
-		var out bytes.Buffer
-		if err := json.Compact(&out, []byte(w)); err != nil {
-			return nil, fmt.Errorf("%.80q is not JSON: %w", w, err)
-		}
-		if out.Bytes()[0] != '{' {
-			return nil, fmt.Errorf("%.80q is not an object", w)
-		}
-		return out.Bytes(), nil
-	case map[string]any:
-		raw, err := json.Marshal(w)
-		if err != nil {
-			return nil, fmt.Errorf("encode: %w", err)
-		}
-		return raw, nil
-	}
-	return nil, fmt.Errorf("%v, want a table or JSON in quotes", when)
 }
 
 // NewPuller returns the reconciler of an input that nobody sends to; cfg must have been validated.

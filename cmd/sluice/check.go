@@ -49,6 +49,7 @@ func runCheck(ctx context.Context, e *environment, args []string) error {
 	if err := writable(f.DataDir); err != nil {
 		wrong = append(wrong, problem(*path, "data_dir", err)...)
 	}
+	c.conditions(f)
 	c.sources(ctx, f)
 	if len(wrong) > 0 {
 		return wrong
@@ -188,7 +189,7 @@ func (c *checked) sources(ctx context.Context, f *file) {
 			c.warn("%s: %v", key, err)
 			continue
 		}
-		warnings, err := reduct.Inspect(ctx, in)
+		warnings, err := reduct.Inspect(ctx, in, surprises)
 		if err != nil {
 			c.warn("%s.source: %v", key, err)
 		}
@@ -202,7 +203,7 @@ func (c *checked) sources(ctx context.Context, f *file) {
 			c.warn("%s: %v", key, err)
 			continue
 		}
-		warnings, err := reduct.InspectPull(ctx, in)
+		warnings, err := reduct.InspectPull(ctx, in, surprises)
 		if err != nil {
 			c.warn("%s: %v", key, err)
 		}

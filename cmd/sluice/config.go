@@ -16,6 +16,7 @@ import (
 	"github.com/sluicebridge/sluice/bridge/ledger"
 	"github.com/sluicebridge/sluice/bridge/mqtt"
 	"github.com/sluicebridge/sluice/bridge/reduct"
+	"github.com/sluicebridge/sluice/bridge/when"
 	"github.com/sluicebridge/sluice/runtime/host"
 )
 
@@ -62,6 +63,9 @@ type pipelineConfig struct {
 	Remotes []string `toml:"remotes"`
 	Remote  string   `toml:"remote"` // the same as a list of one
 
+	When      bridge.JSON `toml:"when"` // a condition that records must meet before the modules see them
+	WhenError when.Policy `toml:"when_error"`
+
 	Ordering *bridge.Ordering `toml:"ordering"` // nil: what the remote keeps
 	Lane     string           `toml:"lane"`     // a bridge.Template: messages for which it gives the same text keep their order
 }
@@ -86,7 +90,6 @@ func fileOptions() config.Options {
 		Defaults: []any{reduct.Default, reduct.DefaultPull, defaultRemote, host.Default, defaultPipeline},
 		Later: []string{
 			"inputs.mqtt", "inputs.mqtt-listener", "inputs.kafka", "remotes.reduct", "remotes.kafka", "remotes.influx",
-			"pipelines.*.when",
 		},
 	}
 }
@@ -163,6 +166,8 @@ func (f *file) checkNames(bad func(string, ...any)) {
 			bad("%s: name %q, want letters, digits, dots, dashes and underscores, at most 64", kind, n)
 		case owner[n] != "":
 			bad("%s: name is taken by %s", key, owner[n])
+		case n == when.Name && kind == "modules":
+			bad("%s: name stands for a pipeline's own condition", key)
 		default:
 			owner[n] = key
 		}
@@ -220,6 +225,9 @@ func (f *file) checkPipeline(p string, bad func(string, ...any)) {
 	}
 	if c.Remote != "" && len(c.Remotes) > 0 {
 		bad("pipelines.%s.remote: remotes is given too, want only one of them", p)
+	}
+	if _, err := c.condition(); err != nil {
+		bad("pipelines.%s.when: %v", p, err)
 	}
 	if _, err := bridge.ParseTemplate(c.Lane); err != nil || c.Lane == "" {
 		bad("pipelines.%s.lane: %q, want a text such as {entry} or {label:device}", p, c.Lane)

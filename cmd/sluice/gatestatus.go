@@ -37,7 +37,7 @@ func (g *gate) Status() admin.Status {
 	s.Checks = g.checks()
 	for _, name := range slices.Sorted(maps.Keys(f.Pipelines)) {
 		p := f.Pipelines[name]
-		s.Pipelines = append(s.Pipelines, admin.Pipeline{Name: name, Inputs: p.Inputs, Modules: p.Modules, Remotes: p.to()})
+		s.Pipelines = append(s.Pipelines, admin.Pipeline{Name: name, Inputs: p.Inputs, Modules: p.Modules, Remotes: p.to(), When: string(p.When)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		tallies := make(map[string]admin.Tally)

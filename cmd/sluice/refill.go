@@ -41,13 +41,16 @@ func (g *gate) Refill(ctx context.Context, q admin.RefillRequest) (answer admin.
 	return answer, nil
 }
 
-// stateful names a module of a pipeline that keeps a state; empty: none does, and its records can be run through it again.
+// stateful names what of a pipeline keeps a state; empty: nothing does, and its records can be run through it again.
 func (g *gate) stateful(p pipelineConfig) string {
+	if c, err := p.condition(); err != nil || c != nil && c.Stateful() {
+		return "its condition"
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range p.Modules {
 		if g.modules[name].Stateful() {
-			return name
+			return "module " + name
 		}
 	}
 	return ""
@@ -102,7 +105,7 @@ type refill struct {
 	view     *ledger.View
 	stored   func(pipeline, stream string, from, to int64) iter.Seq2[bridge.Message, error]
 	record   recordSource
-	stateful string             // the module that keeps a state
+	stateful string             // what keeps a state
 	left     map[bridge.ID]bool // of the stream, neither queued nor refused yet
 }
 
@@ -152,7 +155,7 @@ func (r *refill) stream(ctx context.Context, name string, ids []bridge.ID) error
 			continue
 		}
 		if r.stateful != "" {
-			r.refuse(name, id, fmt.Sprintf("the ledger has it no more (keep_delivered), and module %s keeps a state: its record cannot be run again", r.stateful))
+			r.refuse(name, id, fmt.Sprintf("the ledger has it no more (keep_delivered), and %s keeps a state: its record cannot be run again", r.stateful))
 			continue
 		}
 		if err := r.fromSource(ctx, name, id.Key); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/sluicebridge/sluice/runtime/host"
 )
 
-// What a reload can change: the tables under [modules], and which modules a pipeline has. The rest needs a restart, which loses
+// What a reload can change: the tables under [modules], and which modules and which condition a pipeline has. The rest needs a restart, which loses
 // nothing: what was taken in is in the ledger, what was not stays with its sender. Modules whose tables are as they were stay: a file of theirs
 // that has changed comes as in any other moment, see swap.go.
 
@@ -23,7 +23,7 @@ import (
 // ledger, as after a restart.
 type chain struct {
 	mu  sync.RWMutex // held for reading while a batch is in the modules
-	now *host.Chain
+	now ticking
 }
 
 // Apply implements bridge.Chain.
@@ -55,7 +55,7 @@ func (c *chain) Discard(stream string) {
 }
 
 // exchange returns when no batch is in the old modules any more.
-func (c *chain) exchange(with *host.Chain) {
+func (c *chain) exchange(with ticking) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = with
@@ -81,7 +81,7 @@ func (g *gate) reload(ctx context.Context) error {
 	modules := maps.Clone(fresh)
 	maps.Copy(modules, same)
 	maps.Copy(modules, moved)
-	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
+	chains, err := g.makeChains(f, modules)
 	if err != nil {
 		closeModules(fresh)
 		return err
@@ -172,7 +172,7 @@ func withoutModules(f *file) *file {
 	c := *f
 	c.Modules, c.Pipelines = nil, make(map[string]pipelineConfig)
 	for name, p := range f.Pipelines {
-		p.Modules = nil
+		p.Modules, p.When, p.WhenError = nil, "", 0
 		c.Pipelines[name] = p
 	}
 	return &c

@@ -92,9 +92,9 @@ func printStatus(out io.Writer, s admin.Status) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "sluice %s, up %v, configuration %s, %s\n", s.Version, seconds(s.UptimeSeconds), s.ConfigHash, readiness(s))
 	fmt.Fprintf(w, "ledger %v of %v, %d records parked\n", bytesOf(s.Ledger.Bytes), bytesOf(s.Ledger.Quota), s.Ledger.Parked)
-	fmt.Fprintln(w, "\nPIPELINE\tRECEIVED\tSEEN BEFORE\tFILTERED\tPARKED")
+	fmt.Fprintln(w, "\nPIPELINE\tRECEIVED\tSEEN BEFORE\tFILTERED\tBY ITS CONDITION\tPASSED LATER\tPARKED")
 	for _, p := range s.Pipelines {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", p.Name, p.Received, p.Duplicates, p.Filtered, p.Parked)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%d\t%d\n", p.Name, p.Received, p.Duplicates, p.Filtered, reasonsText(p.Conditions), p.Released, p.Parked)
 	}
 	printRemotes(w, s.Remotes)
 	printInputs(w, s.Inputs)
@@ -142,6 +142,15 @@ func printSwaps(w io.Writer, all []admin.Module) {
 		}
 		fmt.Fprintf(w, "%s\t%.12s\t%s\t%d\t%s\t%d, live %d\t%s\t%s\n", m.Name, x.SHA256, batches, x.Records, different, x.Fuel, x.LiveFuel, faults, last)
 	}
+}
+
+// reasonsText is what was counted by reason, in a line.
+func reasonsText(by map[string]int64) string {
+	var all []string
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		all = append(all, fmt.Sprintf("%d %s", by[reason], reason))
+	}
+	return cmp.Or(strings.Join(all, ", "), "-")
 }
 
 func printRemotes(w io.Writer, all []admin.Remote) {

@@ -247,7 +247,7 @@ func (g *gate) promote(ctx context.Context, name string, m *host.Module, what st
 	m.Follow(live)
 	modules := maps.Clone(g.modules)
 	modules[name] = m
-	chains, err := makeChains(g.guests, g.current(), modules, g.store, &g.metrics)
+	chains, err := g.makeChains(g.current(), modules)
 	if err != nil {
 		g.refuse(name, m, err)
 		return nil

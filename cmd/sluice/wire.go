@@ -131,7 +131,7 @@ func (g *gate) openPipelines(ctx context.Context, f *file) error {
 		return err
 	}
 	g.modules = modules
-	chains, err := makeChains(g.guests, f, modules, g.store, &g.metrics)
+	chains, err := g.makeChains(f, modules)
 	if err != nil {
 		return err
 	}
@@ -181,20 +181,20 @@ func closeModules(modules map[string]*host.Module) {
 	}
 }
 
-func makeChains(
-	guests *host.Runtime, f *file, modules map[string]*host.Module, states bridge.States, m *bridge.Metrics,
-) (map[string]*host.Chain, error) {
-	chains := make(map[string]*host.Chain)
+func (g *gate) makeChains(f *file, modules map[string]*host.Module) (map[string]ticking, error) {
+	chains := make(map[string]ticking)
 	for name, p := range f.Pipelines {
 		list := make([]*host.Module, len(p.Modules))
 		for i, m := range p.Modules {
 			list[i] = modules[m]
 		}
-		c, err := guests.Chain(name, list, states, m)
+		c, err := g.guests.Chain(name, list, g.store, &g.metrics)
 		if err != nil {
 			return nil, err
 		}
-		chains[name] = c
+		if chains[name], err = g.behind(f, name, c); err != nil {
+			return nil, err
+		}
 	}
 	return chains, nil
 }
