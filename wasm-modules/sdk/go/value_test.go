@@ -269,6 +269,17 @@ func TestFeatures(t *testing.T) {
 	if g := FeaturesI16(ints, 0.01); math.Abs(g.Mean-100) > 0.01 || math.Abs(g.Kurtosis-1.5) > 0.01 || g.Peak != 101 || !near(g.Crest, g.Peak/g.RMS) {
 		t.Errorf("the same as int16: %+v", g)
 	}
+	doubles := make([]float64, n)
+	for i, v := range floats {
+		doubles[i] = float64(v)
+	}
+	if g := FeaturesF64(doubles); g != got || math.Abs(g.Skewness) > 1e-3 {
+		t.Errorf("the same as float64: %+v, want %+v", g, got)
+	}
+	slope := []float64{0, 0, 0, 4} // about its mean -1 -1 -1 3
+	if g := FeaturesF64(slope); !near(g.Skewness, 6/math.Pow(3, 1.5)) || !near(FeaturesI16([]int16{0, 0, 0, 4}, -2).Skewness, -g.Skewness) {
+		t.Errorf("skewness of %v: %v, want %v, and the contrary turned over", slope, g.Skewness, 6/math.Pow(3, 1.5))
+	}
 	if g := FeaturesF32([]float32{-3, 1}); g.Peak != 3 {
 		t.Errorf("peak of a negative value: %v, want 3", g.Peak)
 	}
@@ -295,6 +306,9 @@ func TestViews(t *testing.T) {
 		if got := I16(b); len(got) != 4 || got[1] != 0x3f80 {
 			t.Errorf("at offset %d: %v", off, got)
 		}
+	}
+	if got := F64(append(make([]byte, 0, 16), 0, 0, 0, 0, 0, 0, 0xf0, 0xbf, 9)); len(got) != 1 || got[0] != -1 {
+		t.Errorf("%v, want [-1]", got)
 	}
 	if F32(raw[:3]) != nil {
 		t.Error("values of 3 bytes, want none")
