@@ -3,7 +3,7 @@
 DIST      := wasm-modules/dist
 SDK       := wasm-modules/sdk
 TOOLS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
-GUESTS_GO := stable-speed label-remap reshape
+GUESTS_GO := stable-speed label-remap reshape vibration-features downsample dedupe-change
 
 .PHONY: modules
 modules: $(GUESTS_GO:%=$(DIST)/%.wasm) ## wasm-modules/dist/NAME.wasm

@@ -41,7 +41,8 @@ func (w *workshop) open(run func() int) (code int, err error) {
 		}
 	}()
 	const modules = "../../wasm-modules/"
-	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", modules+"sdk/go/sample", "./testdata/broken"); err != nil {
+	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", modules+"vibration-features", modules+"downsample", modules+"dedupe-change",
+		modules+"sdk/go/sample", "./testdata/broken"); err != nil {
 		return 1, err
 	}
 	if w.log, err = os.Create(filepath.Join(w.dir, "log")); err != nil {
