@@ -131,7 +131,6 @@ type world struct {
 	name    string
 	rt      wazero.Runtime
 	rewrite func([]byte) ([]byte, error)
-	counter string
 	last    api.Module
 	named   map[string]api.Module
 }
