@@ -54,9 +54,9 @@ rust-module-missing:
 	@[ -n "$(RUSTC_WASM)" ] || echo 'rustc with the target wasm32-unknown-unknown is missing.' \
 		'Debian: apt-get install -y rustc libstd-rust-dev-wasm32 lld; rustup: rustup target add wasm32-unknown-unknown'
 rust-module:
-	@d=$$(mktemp -d) && trap 'rm -r "$$d"' EXIT && r=$(RUSTC_WASM) && linker=$$(command -v wasm-ld >/dev/null && echo '-C linker=wasm-ld'; true) && \
+	@d=$$(mktemp -d) && trap 'rm -r "$$d"' EXIT && r=$(RUSTC_WASM) && \
 	$$r $(RUSTFLAGS_WASM) --crate-type rlib --crate-name sluice -o $$d/libsluice.rlib $(SDK)/rust/src/lib.rs && \
-	$$r $(RUSTFLAGS_WASM) $(RUSTLINK_WASM) $$linker --crate-type cdylib --extern sluice=$$d/libsluice.rlib -o $(OUT) $(SRC)
+	$$r $(RUSTFLAGS_WASM) $(RUSTLINK_WASM) --crate-type cdylib --extern sluice=$$d/libsluice.rlib -o $(OUT) $(SRC)
 
 ASC ?= $(firstword $(wildcard $(TOOLS)/assemblyscript-0.28.20/node_modules/.bin/asc) $(shell command -v asc 2>/dev/null))
 # incremental: what a filter allocates is given back; stub would never, minimal when the host says so.

@@ -40,6 +40,8 @@ func commands() []command {
 		{"reconcile", "", "have a running bridge compare with its edge stores, now, and fetch what is missing", runReconcile},
 		{"verify", "", "compare what the edge store has, the ledger recorded and the far end got", runVerify},
 		{"record mqtt", "", "write down what arrives at an MQTT broker, for verify", runRecord},
+		{"module new", "", "begin a module in Go, Rust, C, AssemblyScript or JavaScript", runModuleNew},
+		{"module build", "", "build the module in a directory", runModuleBuild},
 		{"module test", "", "run a module over files of records and compare", runModuleTest},
 		{"module inspect", "", "tell what a module can see, calls and costs", runModuleInspect},
 		{"module bench", "", "measure what a record costs, against the version before", runModuleBench},
