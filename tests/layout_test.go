@@ -252,7 +252,7 @@ func allowed(dir string) (own []string, others bool) {
 	case top[0] == "wasm-modules":
 		return []string{"runtime/abi", "wasm-modules/"}, false
 	default:
-		return []string{"bridge", "bridge/", "runtime/"}, true
+		return []string{"bridge", "bridge/", "runtime/", "wasm-modules/sdk"}, true // sdk: the texts that a new module is made of
 	}
 }
 
