@@ -17,39 +17,25 @@ func onSecond(g *guest, code ...[]byte) *guest {
 	return answers(g, pass, asm.Code(append(code, pass)...))
 }
 
-// TestFaults: whatever a guest does, its record is parked with a reason that says what, and its neighbours pass.
+// TestFaults: whatever a guest answers, its record is parked with a reason that says what is wrong with it, and its neighbours pass.
 func TestFaults(t *testing.T) {
 	raw := func(b ...byte) func(*guest) []byte { return func(g *guest) []byte { return g.canned(b) } }
 	value := func(v int64) func(*guest) []byte { return func(*guest) []byte { return asm.Int64(v) } }
-	run := func(code ...[]byte) func(*guest) []byte {
-		return func(*guest) []byte { return asm.Code(append(code, pass)...) }
-	}
 	cases := []struct {
 		name string
 		code func(*guest) []byte // leaves an i64
 		want string
 	}{
-		{"trap", run(asm.Op(asm.Unreachable)), "sluice_process: wasm error: unreachable"},
-		{"endless loop", run(asm.Loop(asm.Br(0))), "sluice_process: budget used up (100001 of 100000 units spent)"},
-		{"endless recursion", func(g *guest) []byte {
-			return asm.Code(asm.Call(g.Func("", nil, nil, 0, asm.Call(0))), pass)
-		}, "sluice_process: budget used up"},
-		{"memory hog", run(asm.Loop(asm.Int(1), asm.Op(0x40, 0), asm.Int(-1), asm.Op(asm.I32Eq), asm.If(asm.Op(asm.Unreachable)), asm.Br(0))), "unreachable"},
-		{"endless growth", run(asm.Loop(asm.Int(1), asm.Op(0x40, 0, asm.Drop), asm.Br(0))), "budget used up"},
-		{"load outside", run(asm.Int(-1), asm.Load(0), asm.Op(asm.Drop)), "out of bounds memory access"},
 		{"no answer", value(0), "sluice_process: no answer"},
 		{"error code", value(-5), "sluice_process: failed with code 5"},
 		{"unknown verdict", value(abi.ShortAnswer(77, 0)), "short answer at byte 0: unknown verdict 77"},
-		{"answer outside", value(abi.LongAnswer(1<<29, 10)), "an answer of 10 bytes at 0x20000000 lies outside the memory of 262144"},
 		{"answer over the end", value(abi.LongAnswer(4*pageSize-8, 16)), "lies outside the memory"},
 		{"huge answer", value(abi.LongAnswer(0, 1<<31)), "an answer of 2147483648 bytes, want at most 4096"},
-		{"answer over the limit", value(abi.LongAnswer(0, 4097)), "an answer of 4097 bytes, want at most 4096"},
 		{"half an answer", raw(1, 0, 1), "answer entry at byte 0: needs 8 bytes, 3 are left"},
 		{"body that lies", raw(1, 0, 1, 0, 0xff, 0xff, 0xff, 0xff), "answer body at byte 8: needs 4294967295 bytes, 0 are left"},
 		{"two entries", raw(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), "8 bytes follow the answer"},
 		{"fewer outputs", raw(1, 0, 2, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), "output at byte 0: needs 8 bytes, 0 are left"},
 		{"more outputs", raw(1, 0, 1, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), "8 bytes follow the last of 1 outputs"},
-		{"too many outputs", func(g *guest) []byte { return g.canned(emit("a", "b", "c")) }, "3 outputs of one record, the manifest says at most 2"},
 		{"ops left over", raw(1, 0, 1, 0, 16, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0), "8 bytes follow the last of 0 ops"},
 		{"cut outside", func(g *guest) []byte {
 			return g.canned(built(func(b *abi.Builder) { b.CutPayload(3, 2) }))
@@ -211,7 +197,6 @@ func TestFaultsOfState(t *testing.T) {
 	}{
 		"trap in save":       {state(trap, fine, nil), "sluice_save: wasm error: unreachable"},
 		"save fails":         {state(asm.Int64(-3), fine, nil), "sluice_save: failed with code 3"},
-		"state too large":    {state(asm.Int64(abi.LongAnswer(0, abi.MaxState+1)), fine, nil), "1048577 bytes, want at most 1048576"},
 		"state outside":      {state(asm.Int64(abi.LongAnswer(1<<20, 8)), fine, nil), "lies outside the memory"},
 		"trap in load":       {state(asm.Int64(0), trap, nil), "sluice_load: wasm error: unreachable"},
 		"load refuses":       {state(asm.Int64(0), asm.Int(stateAt), nil), "sluice_load: refused: no such state"},
@@ -271,17 +256,5 @@ func TestHostFunctionsCheckTheirArguments(t *testing.T) {
 				t.Errorf("got %s %+v", describe(out), out.Parked)
 			}
 		})
-	}
-}
-
-// TestCallsOfTheHostAreCharged: a loop around a call of the host ends too.
-func TestCallsOfTheHostAreCharged(t *testing.T) {
-	b := newBench(t)
-	g := newGuest("version = \"1\"")
-	now := g.imports(abi.ImportNow, ":I")
-	onSecond(g, asm.Loop(asm.Call(now), asm.Op(asm.Drop), asm.Br(0)))
-	out := apply(t, b.chain(t, testConfig(), nil, nil, g), "b/e", records(3))
-	if len(out.Parked) != 1 || !strings.Contains(out.Parked[0].Reason, "budget used up") {
-		t.Errorf("got %s", describe(out))
 	}
 }

@@ -75,23 +75,6 @@ func TestDiscard(t *testing.T) {
 	}
 }
 
-// TestPoisonDoesNotCount: the record that fails leaves no trace in the state, and those before it are counted once.
-func TestPoisonDoesNotCount(t *testing.T) {
-	b, states := newBench(t), &memoryStates{}
-	c := b.chain(t, testConfig(), states, nil, counter(asm.Op(asm.Unreachable)))
-	out := apply(t, c, "b/e", records(4))
-	states.commit("b/e", out)
-	if got := describe(out); got != "passed parked passed passed m:@0,n=0 m:@2,n=2 m:@3,n=3 p:a@1,n=1" {
-		t.Error(got)
-	}
-	if got := states.counter("b/e", "a"); got != 3 {
-		t.Errorf("got %d, want 3", got)
-	}
-	if len(out.States) != 1 {
-		t.Errorf("got %d states, want 1", len(out.States))
-	}
-}
-
 // TestRepetitionIsSilent: records that are run once more because a later one failed are not logged or counted again.
 func TestRepetitionIsSilent(t *testing.T) {
 	b := newBench(t)
