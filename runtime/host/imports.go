@@ -127,7 +127,11 @@ func view(memory api.Memory, what string, ptr, n uint64) []byte {
 
 func hostLog(in *instance, memory api.Memory, stack []uint64) {
 	in.charge(logCost)
-	in.say(int32(stack[0]), view(memory, "log", stack[1], min(uint64(uint32(stack[2])), abi.MaxText)))
+	level, text := int32(stack[0]), view(memory, "log", stack[1], min(uint64(uint32(stack[2])), abi.MaxText))
+	if level >= abi.LevelError { // a panic's last words: they belong to what is said of the record
+		in.print(text)
+	}
+	in.say(level, text)
 }
 
 func hostCount(in *instance, memory api.Memory, stack []uint64) {

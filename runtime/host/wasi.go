@@ -166,10 +166,14 @@ func wasiPoll(in *instance, memory api.Memory, stack []uint64) {
 	stack[0] = wasiOK
 }
 
-// write collects what a guest prints and logs it by lines. The first of what a call printed goes into the text of its fault: a runtime that
-// dies says why before it shows its stacks.
-func (in *instance) write(b []byte) {
+// print keeps the first of what a call printed, for the text of its fault: a runtime that dies says why before it shows its stacks.
+func (in *instance) print(b []byte) {
 	in.printed = append(in.printed, b[:min(len(b), maxPrinted-len(in.printed))]...)
+}
+
+// write collects what a guest prints and logs it by lines.
+func (in *instance) write(b []byte) {
+	in.print(b)
 	for _, c := range b {
 		if c != '\n' && len(in.line) < abi.MaxText {
 			in.line = append(in.line, c)

@@ -190,11 +190,15 @@ func (h *rawHost) process(stream string, r bridge.Record) string {
 	for _, name := range h.manifest.Labels {
 		var v []byte
 		for _, l := range r.Labels {
-			if string(l.Name) == name {
+			if name == abi.AllLabels {
+				f.Slots = append(f.Slots, l.Name, l.Value)
+			} else if string(l.Name) == name {
 				v = append([]byte{}, l.Value...)
 			}
 		}
-		f.Slots = append(f.Slots, v)
+		if name != abi.AllLabels {
+			f.Slots = append(f.Slots, v)
+		}
 	}
 	h.room(f.Size())
 	b := make([]byte, f.Size())
