@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Chain is a pipeline's modules, in their order.
@@ -38,6 +39,7 @@ type stream struct {
 	keys    []Key
 	results Results
 	append  Append
+	most    int          // records that go through the modules at once; 0 = the whole batch
 	due     atomic.Int32 // ticks that are still to come
 }
 
@@ -52,24 +54,60 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 	if err := s.pickFresh(in, b); err != nil {
 		return err
 	}
-	if len(s.records) == 0 {
-		in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records))
-		return nil
+	for from := 0; from < len(s.records); {
+		to := from + s.portion(len(s.records)-from)
+		if err := s.deliver(ctx, in, b.Stream, from, to); err != nil {
+			return err
+		}
+		from = to
 	}
-	if err := s.decide(ctx, in, b.Stream); err != nil {
+	seen := len(b.Records) - len(s.records)
+	in.Metrics.received(in.Pipeline, seen, seen)
+	return nil
+}
+
+// deliver decides on a part of the fresh records and appends it.
+func (s *stream) deliver(ctx context.Context, in *Intake, name string, from, to int) error {
+	begun := time.Now()
+	err := s.decide(ctx, in, name, from, to)
+	s.took(to-from, time.Since(begun))
+	if err != nil {
 		return err
 	}
 	if err := in.Ledger.Append(ctx, &s.append); err != nil {
 		// The guests are ahead of the ledger now. Kept, they would count this batch twice when it comes again.
-		in.discard(b.Stream)
-		return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)
+		in.discard(name)
+		return fmt.Errorf("append %d records of %s: %w", to-from, name, err)
 	}
 	s.due.Store(ticksDue)
 	CrashPoint("intake.appended")
 	// Now, not before: whoever called comes again with the same batch after an error, many times where the ledger is full.
-	in.Metrics.received(in.Pipeline, len(b.Records), len(b.Records)-len(s.records))
+	in.Metrics.received(in.Pipeline, to-from, 0)
 	in.Metrics.taken(in.Pipeline, &s.results)
 	return nil
+}
+
+// slowModules is how long the modules may take for what goes into one Append. Whoever sends a batch does not wait for ever: with modules that work
+// for long, a batch whose records all had to be done in that time would be done in vain again and again. So slow parts get smaller, and what
+// is appended of a batch is seen when it comes again.
+const slowModules = time.Second
+
+// portion is how many of the records that are left go through the modules at once.
+func (s *stream) portion(left int) int {
+	if s.most == 0 {
+		return left
+	}
+	return min(s.most, left)
+}
+
+// took learns from n records for which the modules took d.
+func (s *stream) took(n int, d time.Duration) {
+	switch {
+	case d > slowModules:
+		s.most = max(n/2, 1)
+	case n == s.most && d < slowModules/8:
+		s.most *= 2
+	}
 }
 
 // Unseen sets unseen[i] where the record of times[i] was never taken in. Updates are not looked at.
@@ -150,26 +188,27 @@ func (s *stream) pickFresh(in *Intake, b *Batch) error {
 	return nil
 }
 
-// decide runs the modules and fills s.append.
-func (s *stream) decide(ctx context.Context, in *Intake, name string) error {
+// decide runs the modules on a part of the fresh records and fills s.append.
+func (s *stream) decide(ctx context.Context, in *Intake, name string, from, to int) error {
+	rs := s.records[from:to]
 	s.results.Reset()
 	if in.Chain == nil {
-		passAll(s.records, &s.results)
-	} else if err := in.Chain.Apply(ctx, name, s.records, &s.results); err != nil {
+		passAll(rs, &s.results)
+	} else if err := in.Chain.Apply(ctx, name, rs, &s.results); err != nil {
 		in.discard(name)
-		return fmt.Errorf("modules on %d records of %s: %w", len(s.records), name, err)
+		return fmt.Errorf("modules on %d records of %s: %w", len(rs), name, err)
 	}
-	if len(s.results.Verdicts) != len(s.records) {
+	if len(s.results.Verdicts) != len(rs) {
 		in.discard(name)
-		return fmt.Errorf("modules on %s: %d verdicts for %d records: %w", name, len(s.results.Verdicts), len(s.records), ErrCorrupt)
+		return fmt.Errorf("modules on %s: %d verdicts for %d records: %w", name, len(s.results.Verdicts), len(rs), ErrCorrupt)
 	}
-	for i := range s.records {
+	for i := range rs {
 		// Here, because modules write verdicts whole.
-		s.results.Verdicts[i].Late = s.records[i].Flags&Late != 0
+		s.results.Verdicts[i].Late = rs[i].Flags&Late != 0
 	}
 	s.append = Append{
 		Pipeline: in.Pipeline, Stream: name,
-		Keys: s.keys, Verdicts: s.results.Verdicts, Messages: s.results.Messages,
+		Keys: s.keys[from:to:to], Verdicts: s.results.Verdicts, Messages: s.results.Messages,
 		Parked: s.results.Parked, States: s.results.States,
 	}
 	s.addReleased()

@@ -40,7 +40,7 @@ func (in *Intake) Remake(ctx context.Context, streamName, remote string, r Recor
 	}
 	defer s.release()
 	s.records = append(s.records[:0], r)
-	if err := s.decide(ctx, in, streamName); err != nil {
+	if err := s.decide(ctx, in, streamName, 0, len(s.records)); err != nil {
 		return nil, err
 	}
 	if len(s.results.States) > 0 {
