@@ -259,3 +259,20 @@ func TestStored(t *testing.T) {
 	}
 	wantTimes("rewritten", stored(-1, 1000), 40, 35, 100)
 }
+
+// TestStoredWhileDeleted: a settled row that the committer has deleted, and memory has not heard of it yet, is no loss.
+func TestStoredWhileDeleted(t *testing.T) {
+	cfg := testConfig()
+	cfg.Cache, cfg.KeepDelivered = 0, bridge.Duration(time.Hour)
+	dir := t.TempDir()
+	l := startWith(t, dir, cfg, testLimits())
+	mustAppend(t, l, passing("b/e", 100, 1, 2, 3))
+	for _, remote := range []string{"a", "b"} {
+		settleRow(t, l.Outbox(remote), 1)
+	}
+	execute(t, dir, "DELETE FROM batch WHERE number=1")
+	for m, err := range l.Stored("p", "b/e", 0, 10) {
+		t.Errorf("got %v, %v, want nothing", m.Time, err)
+	}
+	mustAppend(t, l, passing("b/e", 100, 4))
+}

@@ -89,9 +89,10 @@ func (l *Log) readBatch(number uint64) ([]byte, error) {
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		l.mu.Lock()
-		live := l.rows.get(number) != nil
+		r := l.rows.get(number)
+		waited := r != nil && r.done == 0 // a settled one may just have been deleted: memory learns of it after the commit
 		l.mu.Unlock()
-		if live {
+		if waited {
 			return nil, l.stop(fmt.Errorf("row %d is missing: %w", number, bridge.ErrCorrupt))
 		}
 		return nil, fmt.Errorf("row %d was settled: %w", number, bridge.ErrRejected)
