@@ -25,6 +25,11 @@ const (
 // BenchmarkLabelJob is the price of a guest for next to no work: of twelve labels one is looked at and three are renamed. Goals: C and Rust at
 // most 4 times, AssemblyScript at most 10 times, Go at most 25 times the closure; a script at most 15 times C.
 func BenchmarkLabelJob(b *testing.B) {
+	job(b, "labels", jobRecords().Records, closureLabels)
+}
+
+// jobRecords is a batch of the label job.
+func jobRecords() bridge.Batch {
 	var rs []bridge.Record
 	for i := range jobBatch {
 		rs = append(rs, bridge.Record{Time: int64(i) * 1000, Labels: named(
@@ -32,7 +37,7 @@ func BenchmarkLabelJob(b *testing.B) {
 			"rpm", "1450.5", "axis", "x", "device", "acc-17", "batch", "2026-11-23/4", "firmware", "3.2.1",
 		)})
 	}
-	job(b, "labels", rs, closureLabels)
+	return bridge.Batch{Stream: "b/e", Records: rs}
 }
 
 // BenchmarkWaveformFeatures is heavy work: rms, peak and kurtosis of 4,096 values of f32. Goals: C at most 1.5 times, Go at most 3 times the closure.
