@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/when"
 	"github.com/sluicebridge/sluice/runtime/host"
 )
 
@@ -25,7 +26,8 @@ const (
 // BenchmarkLabelJob is the price of a guest for next to no work: of twelve labels one is looked at and three are renamed. Goals: C and Rust at
 // most 4 times, AssemblyScript at most 10 times, Go at most 25 times the closure; a script at most 15 times C.
 func BenchmarkLabelJob(b *testing.B) {
-	job(b, "labels", jobRecords().Records, closureLabels)
+	rs := jobRecords().Records
+	job(b, "labels", rs, closureLabels, condition(b, rs))
 }
 
 // jobRecords is a batch of the label job.
@@ -38,6 +40,28 @@ func jobRecords() bridge.Batch {
 		)})
 	}
 	return bridge.Batch{Stream: "b/e", Records: rs}
+}
+
+// condition is three terms of `when` over the same labels, with the stage around them, in the place of a module: goal 300 ns.
+func condition(b *testing.B, rs []bridge.Record) row {
+	b.Helper()
+	c, err := when.Parse([]byte(`{"&stable":{"$eq":true},"&rpm":{"$gt":1400},"&axis":{"$eq":"x"}}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	stage := when.NewStage(when.Options{Pipeline: "p", Condition: c}, passing{})
+	return row{name: "when", apply: func(out *bridge.Results) error { return stage.Apply(b.Context(), "b/e", rs, out) }}
+}
+
+// passing is a chain without modules.
+type passing struct{ bridge.Chain }
+
+func (passing) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
+	for _, r := range rs {
+		out.Verdicts = append(out.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
+		out.Messages = append(out.Messages, bridge.Message{Record: r})
+	}
+	return nil
 }
 
 // BenchmarkWaveformFeatures is heavy work: rms, peak and kurtosis of 4,096 values of f32. Goals: C at most 1.5 times, Go at most 3 times the closure.
@@ -62,7 +86,7 @@ var languages = []struct{ name, file, target string }{
 // job runs a closure and the guests that do the same, alternately, metered, with all that a chain does around them, and reports the medians of the ratios.
 // Of each turn the fastest batch counts: what else the machine does then slows none of them. A guest's toolchain that is missing leaves its row
 // out, or fails under E2E=require. None may allocate on the way of a record.
-func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Record, *bridge.Results)) {
+func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Record, *bridge.Results), others ...row) {
 	dir := b.TempDir()
 	rt, err := host.New(b.Context(), filepath.Join(dir, "cache"), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -83,6 +107,7 @@ func job(b *testing.B, name string, rs []bridge.Record, closure func([]bridge.Re
 		c := jobChain(b, rt, cfg, name+l.name)
 		rows = append(rows, row{name: l.name, apply: func(out *bridge.Results) error { return c.Apply(b.Context(), "b/e", rs, out) }})
 	}
+	rows = append(rows, others...)
 	for range pairs {
 		for i := range rows {
 			ns := fastest(b, rs, rows[i].apply)
