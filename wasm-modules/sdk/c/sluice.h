@@ -471,35 +471,39 @@ static inline void sluice_json(void) {
     sluice_append_byte('{');
 }
 
-static inline void sluice_json_key(const char *key) {
+static inline void sluice_member(sluice_text key) {
     if (sluice_out.n > sluice_out.json + 1) sluice_append_byte(',');
-    sluice_append_string(sluice_str(key));
+    sluice_append_string(key);
     sluice_append_byte(':');
 }
 
-/* sluice_json_raw writes a member whose value is JSON already. */
-static inline void sluice_json_raw(const char *key, sluice_text value) {
-    sluice_json_key(key);
+static inline void sluice_member_raw(sluice_text key, sluice_text value) {
+    sluice_member(key);
     sluice_append(value.p, value.n);
 }
 
-static inline void sluice_json_text(const char *key, sluice_text value) {
-    sluice_json_key(key);
+static inline void sluice_member_text(sluice_text key, sluice_text value) {
+    sluice_member(key);
     sluice_append_string(value);
 }
 
-static inline void sluice_json_float(const char *key, double value, uint32_t digits) {
+static inline void sluice_member_float(sluice_text key, double value, uint32_t digits) {
     char text[SLUICE_DECIMAL_MAX];
-    sluice_json_raw(key, (sluice_text){text, sluice_decimal(text, value, digits)});
+    sluice_member_raw(key, (sluice_text){text, sluice_decimal(text, value, digits)});
 }
 
-static inline void sluice_json_int(const char *key, int64_t value) {
+static inline void sluice_member_int(sluice_text key, int64_t value) {
     char text[21] = "-";
     uint32_t negative = value < 0, n = sluice_whole(text + negative, negative ? -(uint64_t)value : (uint64_t)value);
-    sluice_json_raw(key, (sluice_text){text, n + negative});
+    sluice_member_raw(key, (sluice_text){text, n + negative});
 }
 
-static inline void sluice_json_bool(const char *key, bool value) { sluice_json_raw(key, sluice_str(value ? "true" : "false")); }
+/* A member of the object, its key a string. The value of raw is JSON already; a float has so many digits (0 to 9) after the point. */
+#define sluice_json_raw(key, value) sluice_member_raw(sluice_str(key), (value))
+#define sluice_json_text(key, value) sluice_member_text(sluice_str(key), (value))
+#define sluice_json_float(key, value, digits) sluice_member_float(sluice_str(key), (value), (digits))
+#define sluice_json_int(key, value) sluice_member_int(sluice_str(key), (value))
+#define sluice_json_bool(key, value) sluice_member_raw(sluice_str(key), (value) ? sluice_str("true") : sluice_str("false"))
 
 static inline void sluice_json_end(void) {
     sluice_append_byte('}');
