@@ -92,9 +92,9 @@ func (in *Intake) Held(streams ...string) {
 func (in *Intake) RunTicks(ctx context.Context, every func() time.Duration) error {
 	for last := time.Now(); ; {
 		tick := every()
-		wait := tick - time.Since(last)
-		if tick == 0 {
-			wait = idleTick
+		wait := idleTick // a shorter tick may come with another module meanwhile
+		if tick > 0 {
+			wait = min(wait, tick-time.Since(last))
 		}
 		select {
 		case <-ctx.Done():
@@ -102,6 +102,9 @@ func (in *Intake) RunTicks(ctx context.Context, every func() time.Duration) erro
 			defer cancel()
 			return in.flushAll(late, FlushShutdown)
 		case <-time.After(wait):
+		}
+		if tick > 0 && time.Since(last) < tick {
+			continue
 		}
 		last = time.Now()
 		if tick == 0 {

@@ -119,15 +119,21 @@ func TestTicks(t *testing.T) {
 		in.Held(streamName)
 		time.Sleep(time.Minute)
 		asked(5, "streams of an earlier life")
+		tick.Store(int64(24 * time.Hour))
+		time.Sleep(time.Minute)
 		deliver(4)
+		tick.Store(int64(time.Second))
+		time.Sleep(3 * time.Second)
+		asked(7, "a shorter tick, while a long one lasts")
+		deliver(5)
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if got, want := numbers(l), "1 2 2 by 2 1 1 by 2 1 1 by 3"; got != want {
+		if got, want := numbers(l), "1 2 2 by 2 1 1 by 2 1 1 by 2 1 1 by 3"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if got := times(l); !slices.Equal(got, []int64{1, 2, 2, 3, 3, 4, 4}) {
+		if got := times(l); !slices.Equal(got, []int64{1, 2, 2, 3, 3, 4, 4, 5, 5}) {
 			t.Errorf("got times %v", got)
 		}
 	})

@@ -70,7 +70,7 @@ func (in *Intake) Deliver(ctx context.Context, b *Batch) error {
 func (s *stream) deliver(ctx context.Context, in *Intake, name string, from, to int) error {
 	begun := time.Now()
 	err := s.decide(ctx, in, name, from, to)
-	s.took(to-from, time.Since(begun))
+	s.took(to-from, time.Since(begun), err)
 	if err != nil {
 		return err
 	}
@@ -101,11 +101,11 @@ func (s *stream) portion(left int) int {
 }
 
 // took learns from n records for which the modules took d.
-func (s *stream) took(n int, d time.Duration) {
+func (s *stream) took(n int, d time.Duration, err error) {
 	switch {
 	case d > slowModules:
 		s.most = max(n/2, 1)
-	case n == s.most && d < slowModules/8:
+	case err == nil && n == s.most && d < slowModules/8:
 		s.most *= 2
 	}
 }

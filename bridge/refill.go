@@ -39,7 +39,7 @@ func (in *Intake) Remake(ctx context.Context, streamName, remote string, r Recor
 		return nil, err
 	}
 	defer s.release()
-	s.records = append(s.records[:0], r)
+	s.records, s.keys = append(s.records[:0], r), append(s.keys[:0], Key{r.Time, r.Revision})
 	if err := s.decide(ctx, in, streamName, 0, len(s.records)); err != nil {
 		return nil, err
 	}

@@ -73,12 +73,16 @@ func (w *warnings) compared(n *node) {
 		if a.constant == nil || a.written == "" {
 			continue
 		}
+		what := "never matches"
+		if n.is("$ne", "$nin") {
+			what = "always passes"
+		}
 		switch {
 		case a.constant.kind == duration:
 			w.add(n, "%q is read as a duration, the number %d; a label with that text never equals it", a.written, a.constant.n)
 		case parseLabel(a.constant.s).kind != text:
-			w.add(n, "the text %q never matches, because labels that look like a boolean or a number are one; write %s without quotes",
-				a.written, *a.constant.s)
+			w.add(n, "the text %q %s, because labels that look like a boolean or a number are one; write %s without quotes",
+				a.written, what, *a.constant.s)
 		}
 	}
 }

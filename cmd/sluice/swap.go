@@ -192,7 +192,15 @@ func (g *gate) dismiss(name string) {
 // try lets a candidate show itself: it takes the states that are there, and runs in the shadow of the module in its place.
 func (g *gate) try(ctx context.Context, name string, candidate *host.Module) error {
 	c := g.current().Modules[name]
-	if err := g.accepts(ctx, name, candidate); err != nil {
+	err := g.accepts(ctx, name, candidate)
+	switch {
+	case errors.Is(err, bridge.ErrCorrupt):
+		candidate.Close()
+		return err
+	case ctx.Err() != nil: // the end, and nothing of the candidate's making
+		candidate.Close()
+		return nil
+	case err != nil:
 		g.refuse(name, candidate, err)
 		return nil
 	}
@@ -272,12 +280,16 @@ func (g *gate) promote(ctx context.Context, name string, m *host.Module, what st
 	if !m.Resets(live) {
 		return nil
 	}
-	return g.holders(ctx, name, func(p, stream string) error {
+	err = g.holders(ctx, name, func(p, stream string) error {
 		if err := g.intakes[p].Flush(ctx, stream, bridge.FlushSwap); errors.Is(err, bridge.ErrCorrupt) {
 			return err
 		}
 		return nil // what cannot be said now is said before the stream's next record
 	})
+	if errors.Is(err, bridge.ErrCorrupt) {
+		return err
+	}
+	return nil
 }
 
 // refuse says why a candidate does not come, and closes it.

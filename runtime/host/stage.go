@@ -102,7 +102,7 @@ func (s *stage) work(ctx context.Context) error {
 // attempt processes the items from one on. Where the guest fails it returns which item that was, or their number if it was none of them.
 func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 	n := len(s.items)
-	s.in.watch, s.in.caller = s.chain.watch, ctx
+	s.in.watch, s.in.caller, s.in.muted = s.chain.watch, ctx, s.shadow || s.reached > 0
 	if err := s.load(ctx); err != nil {
 		return n, err
 	}
@@ -117,7 +117,7 @@ func (s *stage) attempt(ctx context.Context, from int) (int, error) {
 	}
 	s.in.muted = s.shadow
 	said, err := s.askFlush()
-	if err != nil || len(s.items) == 0 && !said {
+	if err != nil || len(s.items) == 0 && !said && s.kept == nil {
 		return n, err // nothing has changed that must be stored
 	}
 	return n, s.save()
@@ -214,9 +214,9 @@ func (s *stage) save() error {
 		Module: s.name, SHA256: s.sha256, Version: s.manifest.StateVersion, Bytes: s.out.Copy(b),
 	})
 	if s.kept != nil {
-		aside := *s.kept
-		aside.Module = s.name + kept
-		s.out.States = append(s.out.States, aside)
+		old := *s.kept
+		old.Module = aside(s.name, old.Version)
+		s.out.States = append(s.out.States, old)
 	}
 	return nil
 }

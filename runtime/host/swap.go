@@ -9,8 +9,9 @@ import (
 	"github.com/sluicebridge/sluice/bridge"
 )
 
-// kept follows a module's name where the ledger has a state of it that was set aside. No name has an @ in it.
-const kept = "@old"
+// aside names the state of a version that was set aside: NAME@VERSION, so that one that nobody has read yet is not written over by the next. No
+// module's name has an @ in it.
+func aside(module string, version uint32) string { return fmt.Sprintf("%s@%d", module, version) }
 
 // Follow says that m takes the place of another module of its name. Chains made of m from now on let that one say what it holds where its state
 // cannot be taken over. The other must not be closed while they are in use.
@@ -48,9 +49,11 @@ func (m *Module) Accepts(ctx context.Context, st bridge.State) error {
 func (s *stage) adopt(ctx context.Context, old bridge.State) (bridge.State, error) {
 	s.kept = &old
 	if s.before != nil && s.before.manifest.StateVersion == old.Version && !s.shadow {
-		s.handOver(ctx, s.kept)
+		if err := s.handOver(s.kept); err != nil {
+			return bridge.State{}, retry(err)
+		}
 	}
-	st, found, err := s.chain.states.State(s.chain.pipeline, s.stream, s.name+kept)
+	st, found, err := s.chain.states.State(s.chain.pipeline, s.stream, aside(s.name, s.manifest.StateVersion))
 	if err != nil {
 		return bridge.State{}, fmt.Errorf("state that was set aside: %w", err)
 	}
@@ -68,26 +71,29 @@ func (s *stage) adopt(ctx context.Context, old bridge.State) (bridge.State, erro
 }
 
 // handOver lets the module before say what it holds of the stream, for nobody else can read its state. Where it cannot, the state stays as it
-// was and is set aside whole.
-func (s *stage) handOver(ctx context.Context, old *bridge.State) {
+// was and is set aside whole. An error is none of its own, and passes.
+func (s *stage) handOver(old *bridge.State) error {
+	if !s.before.flushes {
+		return nil
+	}
+	// Not one of the pool's: whoever holds an instance of each of two pools may wait for another who does.
+	in, err := s.before.fresh()
+	if err != nil {
+		return fmt.Errorf("module %s, the one before: %w", s.name, err)
+	}
+	defer in.close()
+	in.muted = s.reached > 0
 	mark := len(s.next)
-	if err := s.lastWords(ctx, old); err != nil {
+	if err := s.lastWords(in, old); err != nil {
 		clear(s.next[mark:])
 		s.next = s.next[:mark]
 		s.say(slog.LevelError, "the module before did not say what it holds; it is in the state that is set aside", s.stream, err)
 	}
 	s.forget()
+	return nil
 }
 
-func (s *stage) lastWords(ctx context.Context, old *bridge.State) error {
-	if !s.before.flushes {
-		return nil
-	}
-	in, _, err := s.before.pool.take(ctx, owner{})
-	if err != nil {
-		return err
-	}
-	defer s.before.pool.end(in)
+func (s *stage) lastWords(in *instance, old *bridge.State) error {
 	it := s.origin
 	if len(s.items) > 0 {
 		first := &s.items[0]

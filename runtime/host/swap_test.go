@@ -213,6 +213,8 @@ func TestHandOver(t *testing.T) {
 		want  string
 	}{
 		{"asked", func(s *seat) string { return s.flush(bridge.FlushSwap) + s.flush(bridge.FlushSwap) }, "passed m:@7~3,sum1=1"},
+		{"at a tick", func(s *seat) string { return s.flush(bridge.FlushTick) + s.flush(bridge.FlushTick) }, "passed m:@7~3,sum1=1"},
+		{"at the end", func(s *seat) string { return s.flush(bridge.FlushShutdown) + s.flush(bridge.FlushSwap) }, "passed m:@7~3,sum1=1"},
 		{"by the next record", func(s *seat) string { return s.batch(2) }, "passed absorbed m:@0,sum1=1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -226,7 +228,7 @@ func TestHandOver(t *testing.T) {
 			if got := tt.first(s); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			if st := s.states.states["b/e a@old"]; st.Version != 1 || st.SHA256 != old.SHA256() || s.states.counter("b/e", "a@old") != 0 {
+			if st := s.states.states["b/e a@1"]; st.Version != 1 || st.SHA256 != old.SHA256() || s.states.counter("b/e", "a@1") != 0 {
 				t.Errorf("set aside: %+v, want what version 1 left: nothing held", st)
 			}
 			s.batch(3)
@@ -252,7 +254,7 @@ func TestHandOverFails(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	s.count(2)
-	if got := s.states.counter("b/e", "a@old"); got != 4 || !strings.Contains(s.logs.String(), "did not say what it holds") {
+	if got := s.states.counter("b/e", "a@3"); got != 4 || !strings.Contains(s.logs.String(), "did not say what it holds") {
 		t.Errorf("set aside %d, want 4, and a word about it (rule 20):\n%s", got, s.logs)
 	}
 }

@@ -11,7 +11,7 @@ var mutants = []mutant{
 	{
 		name: "1 answered before the Append is durable",
 		file: "bridge/intake.go",
-		old:  `return fmt.Errorf("append %d records of %s: %w", len(s.records), b.Stream, err)`,
+		old:  `return fmt.Errorf("append %d records of %s: %w", to-from, name, err)`,
 		new:  `return nil`,
 		test: simulation,
 	},
@@ -46,14 +46,14 @@ var mutants = []mutant{
 	{
 		name: "2 nothing that is late is known as late",
 		file: "bridge/intake.go",
-		old:  "s.results.Verdicts[i].Late = s.records[i].Flags&Late != 0",
+		old:  "s.results.Verdicts[i].Late = rs[i].Flags&Late != 0",
 		new:  "s.results.Verdicts[i].Late = false",
 		test: simulation,
 	},
 	{
 		name: "3 a state is stored before its Append is known",
 		file: "bridge/intake.go",
-		old:  "		in.discard(b.Stream)\n		return fmt.Errorf(\"append",
+		old:  "		in.discard(name)\n		return fmt.Errorf(\"append",
 		new:  "		return fmt.Errorf(\"append",
 		test: simulation,
 	},

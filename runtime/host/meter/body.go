@@ -249,7 +249,12 @@ func (c *charger) loop(begin int) {
 // target copies the depth of a label, which lies deeper by one for each loop that has become two on the way there.
 func (c *charger) target() {
 	depth := c.r.u32()
-	if n := uint32(len(c.frames)); c.ticks && depth < n { // else it is invalid, which is for the compiler to say
+	n := uint32(len(c.frames))
+	switch {
+	case depth >= n && c.r.err == nil:
+		c.r.fail(fmt.Errorf("label %d does not exist", depth)) // with the loops that have become two it might
+		return
+	case c.ticks && depth < n:
 		depth += c.frames[n-1].loops - c.frames[n-1-depth].loops
 	}
 	c.out = appendU32(c.out, depth)
