@@ -39,12 +39,16 @@ func trap(format string, args ...any) { panic(fmt.Errorf(format, args...)) }
 
 func (m *hostModule) instantiate(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(m.name)
+	cost := int64(callCost)
+	if m.name == meter.TickModule {
+		cost = 0 // what a call spends must not depend on how it was sliced
+	}
 	for _, f := range m.functions {
 		params, results := f.types()
 		call := api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
 			in := ctx.Value(instanceKey{}).(*instance)
 			in.attach(mod, in.m.counter)
-			in.charge(f.cost())
+			in.charge(cost)
 			f.call(in, mod.Memory(), stack)
 		})
 		b.NewFunctionBuilder().WithGoModuleFunction(call, params, results).Export(f.name)
@@ -53,14 +57,6 @@ func (m *hostModule) instantiate(ctx context.Context, rt wazero.Runtime) error {
 		return fmt.Errorf("host module %s: %w", m.name, err)
 	}
 	return nil
-}
-
-// cost is what crossing the border takes. The meter's own way over it is free: units would depend on how a call was sliced.
-func (f *hostFunction) cost() int64 {
-	if f.name == tick.Name {
-		return 0
-	}
-	return callCost
 }
 
 func (f *hostFunction) types() (params, results []api.ValueType) {
@@ -93,11 +89,9 @@ func (m *hostModule) find(name string) *hostFunction {
 	return nil
 }
 
-// tick is what a metered module calls when its units are used up. No guest can import it.
-var tick = meter.Function{Module: "sluice.meter", Name: "tick"}
-
+// meterModule is what a metered module calls when its units are used up. No guest can import it: the meter refuses.
 func meterModule() hostModule {
-	return hostModule{tick.Module, []hostFunction{{tick.Name, ":", func(in *instance, _ api.Memory, _ []uint64) { in.tick() }}}}
+	return hostModule{meter.TickModule, []hostFunction{{meter.TickName, ":", func(in *instance, _ api.Memory, _ []uint64) { in.tick() }}}}
 }
 
 func sluiceModule() hostModule {

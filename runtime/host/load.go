@@ -78,7 +78,7 @@ func (rt *Runtime) open(ctx context.Context, name string, cfg Config) (m *Module
 
 // compile meters the module and compiles it, or finds both done in the cache.
 func (m *Module) compile(ctx context.Context, wasm []byte) error {
-	out, err := meter.Rewrite(wasm, meter.Options{Start: firstUnits, MaxPages: uint32(m.cfg.Memory / pageSize), Tick: tick})
+	out, err := meter.Rewrite(wasm, meter.Options{Start: firstUnits, MaxPages: uint32(m.cfg.Memory / pageSize)})
 	if err != nil {
 		return err
 	}
@@ -125,8 +125,8 @@ func checkImports(c wazero.CompiledModule) error {
 	known := []hostModule{sluiceModule(), wasiModule()}
 	for _, f := range c.ImportedFunctions() {
 		module, name, _ := f.Import()
-		if (meter.Function{Module: module, Name: name} == tick) {
-			continue // put in by the meter, which refuses a module that has it already
+		if module == meter.TickModule {
+			continue // the meter put it in, and refuses a module that has it already
 		}
 		i := slices.IndexFunc(known, func(h hostModule) bool { return h.name == module })
 		if i < 0 {

@@ -125,7 +125,7 @@ func (rt *Runtime) calibrate(ctx context.Context) (int64, error) {
 		asm.Int(64), asm.Get(0), asm.Int(0xfff), asm.Op(0x71), asm.Call(add), asm.Store(0), // 0x71 = i32.and
 		asm.Get(0), asm.Int(1), asm.Op(asm.I32Sub), asm.Op(0x22, 0), asm.BrIf(0),
 	))
-	out, err := meter.Rewrite(m.Bytes(), meter.Options{Start: 1 << 60, Tick: tick})
+	out, err := meter.Rewrite(m.Bytes(), meter.Options{Start: 1 << 60})
 	if err != nil {
 		return 0, err
 	}

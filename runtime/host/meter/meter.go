@@ -1,6 +1,6 @@
 // Package meter rewrites a WebAssembly module so that no call of it can run for ever: a counter of units in a global of its own is charged
-// at every function entry and every turn of a loop. Below zero the call traps, or asks the host for more, which may end it. The host sets the counter before
-// each call.
+// at every function entry and every turn of a loop, and below zero a function of the host is called, which fills it up or ends the call. The host
+// sets the counter before each call, too.
 //
 // A guest in an endless loop would otherwise freeze the whole Go process: compiled code has no preemption point, and the next garbage
 // collection waits for it with the world stopped. What is charged depends on the module and its input alone, so a record that exhausts a
@@ -17,20 +17,19 @@ import (
 )
 
 // Revision changes whenever the same input gives other output: part of the key of whoever caches it.
-const Revision = 3
+const Revision = 4
+
+// The function of the host, without parameters and results: it is called with the counter below zero and returns with zero or more, or not at all.
+const (
+	TickModule = "sluice.meter"
+	TickName   = "tick"
+)
 
 // Options of Rewrite.
 type Options struct {
 	Start    int64  // units of the counter at instantiation: what the start section may use
 	MaxPages uint32 // most pages of 64 KiB the memory may grow to; 0 = as the module says
-
-	// Tick is a function without parameters and results that is imported and called whenever the counter is below zero. It returns with
-	// the counter at zero or above, or ends the call. None: the call traps.
-	Tick Function
 }
-
-// Function names one that is imported.
-type Function struct{ Module, Name string }
 
 // Output is a metered module.
 type Output struct {
@@ -41,9 +40,12 @@ type Output struct {
 const (
 	sectionCustom, sectionType, sectionImport, sectionFunction = 0, 1, 2, 3
 	sectionTable, sectionMemory, sectionGlobal, sectionExport  = 4, 5, 6, 7
-	sectionStart, sectionElement, sectionCode, sectionTag      = 8, 9, 10, 13
+	sectionStart, sectionElement, sectionCode                  = 8, 9, 10
+	sectionData, sectionDataCount, sectionTag                  = 11, 12, 13
 
-	maxTable = 1 << 20 // elements a table may begin with
+	maxItems     = 100_000 // of one section: a Go guest has 10,000 functions
+	maxElements  = 1 << 20 // that all tables together may begin with
+	maxAllLocals = 1 << 24 // of all functions: the compiler lists them one by one
 )
 
 // order is the place of each section among the others.
@@ -59,11 +61,12 @@ type section struct {
 type rewriter struct {
 	Options
 	ops       *opcodes
-	ticks     bool     // Tick is called
-	tick      uint32   // its index: behind all other imported functions; every function with a body is one further
+	tick      uint32   // index of the host's function: behind all other imported ones; every function with a body moves one further
 	params    []uint32 // of each type
 	functions []uint32 // type of each function with a body
 	globals   uint32   // without the counter, which gets this index
+	elements  uint64   // of all tables
+	locals    uint64   // of all functions
 	exports   map[string]bool
 	code      []byte // scratch: a body's instructions
 }
@@ -80,7 +83,6 @@ func Rewrite(wasm []byte, o Options) (*Output, error) {
 			return nil, fmt.Errorf("%s section: %w", s.title(), err)
 		}
 	}
-	w.ticks = w.Tick != Function{} && len(w.functions) > 0
 	counter := w.counterName()
 	out := append(make([]byte, 0, len(wasm)+len(wasm)/8+64), wasm[:8]...)
 	for _, s := range w.complete(sections) {
@@ -98,8 +100,8 @@ func Rewrite(wasm []byte, o Options) (*Output, error) {
 
 // complete puts an empty section wherever one is missing that gets something added.
 func (w *rewriter) complete(sections []section) []section {
-	for _, id := range []byte{sectionImport, sectionGlobal, sectionExport} {
-		if id == sectionImport && !w.ticks || slices.ContainsFunc(sections, func(s section) bool { return s.id == id }) {
+	for _, id := range []byte{sectionType, sectionImport, sectionGlobal, sectionExport} {
+		if slices.ContainsFunc(sections, func(s section) bool { return s.id == id }) {
 			continue
 		}
 		at := slices.IndexFunc(sections, func(s section) bool { return order[s.id] > order[id] })

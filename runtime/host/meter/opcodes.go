@@ -10,11 +10,11 @@ const (
 	loop                 // block type; a turn is charged
 	end                  // nothing; the last one closes the function
 	index                // one LEB128 number
+	local                // index of a local
 	branch               // depth of a label
+	indirect             // index of a type, then of a table
 	function             // index of a function
 	index2               // two
-	indirect             // index of a type, and one more
-	local                // index of a local
 	global               // index of a global
 	table                // br_table: vector of labels' depths and a default
 	types                // select: vector of types

@@ -50,6 +50,16 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
+// count reads how many items follow, each of at least one byte.
+func (r *reader) count() uint32 {
+	n := r.u32()
+	if int64(n) > int64(r.left()) {
+		r.fail(errShort)
+		return 0
+	}
+	return n
+}
+
 // skip passes over a LEB128 number of at most 64 bits, signed or not.
 func (r *reader) skip() {
 	for range 10 {

@@ -1,6 +1,9 @@
 package meter
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // rewrite returns the body of a section, changed where it must be. counter is the name of the counter's export.
 func (w *rewriter) rewrite(s section, counter string) ([]byte, error) {
@@ -8,51 +11,40 @@ func (w *rewriter) rewrite(s section, counter string) ([]byte, error) {
 	var out []byte
 	switch s.id {
 	case sectionMemory:
-		return w.memorySection(s.body)
+		out = w.memorySection(r)
 	case sectionCode:
-		return w.codeSection(s.body)
+		out = w.codeSection(r)
 	case sectionGlobal:
 		out = w.globalSection(r)
 	case sectionExport:
 		out = w.exportSection(r, counter)
-	case sectionType, sectionImport, sectionStart, sectionElement, sectionCustom:
-		if !w.ticks {
-			return s.body, nil
+	case sectionType:
+		out = append(append(appendU32(nil, r.u32()+1), r.rest()...), 0x60, 0, 0) // of tick
+	case sectionImport:
+		out = append(appendU32(nil, r.u32()+1), r.rest()...)
+		out = append(appendName(appendName(out, TickModule), TickName), 0)
+		out = appendU32(out, uint32(len(w.params)))
+	case sectionStart:
+		out = append(appendU32(nil, w.shifted(r.u32())), r.rest()...)
+	case sectionElement:
+		out = w.elementSection(r)
+	case sectionCustom:
+		if s.name == "name" {
+			return w.nameSection(r), nil
 		}
-		out = w.shiftSection(r, s)
+		return s.body, nil
 	default:
 		return s.body, nil
 	}
-	if r.left() > 0 && s.id != sectionCustom {
-		r.fail(fmt.Errorf("%d bytes follow the last of its things", r.left()))
+	if r.left() > 0 {
+		r.fail(errors.New("bytes after the section's end"))
 	}
 	return out, r.err
 }
 
-// shiftSection changes what the import of Tick changes: it adds it, and moves the indices of the functions behind it.
-func (w *rewriter) shiftSection(r *reader, s section) []byte {
-	switch {
-	case s.id == sectionType:
-		n := r.u32()
-		return append(append(appendU32(nil, n+1), r.rest()...), 0x60, 0, 0)
-	case s.id == sectionImport:
-		n := r.u32()
-		out := append(appendU32(nil, n+1), r.rest()...)
-		out = append(appendName(appendName(out, w.Tick.Module), w.Tick.Name), 0)
-		return appendU32(out, uint32(len(w.params)))
-	case s.id == sectionStart:
-		return append(appendU32(nil, w.shifted(r.u32())), r.rest()...)
-	case s.id == sectionElement:
-		return w.elementSection(r)
-	case s.name == "name":
-		return w.nameSection(r)
-	}
-	return s.body
-}
-
-// shifted is the index of a function beside an import more.
+// shifted is the index of a function, now that there is one import more.
 func (w *rewriter) shifted(i uint32) uint32 {
-	if w.ticks && i >= w.tick {
+	if i >= w.tick {
 		i++
 	}
 	return i
@@ -67,7 +59,7 @@ func (w *rewriter) globalSection(r *reader) []byte {
 		out = w.constant(r, out)
 	}
 	out = append(out, 0x7e, 0x01, 0x42) // mutable i64, i64.const
-	return append(appendS64(out, w.Start), 0x0b)
+	return append(appendS64(out, w.Start), opEnd)
 }
 
 // exportSection adds the counter's export.
@@ -110,7 +102,7 @@ func (w *rewriter) elementSection(r *reader) []byte {
 			}
 			out = append(out, t)
 		}
-		items := r.u32()
+		items := r.count()
 		out = appendU32(out, items)
 		for ; items > 0 && r.err == nil; items-- {
 			if kind&4 != 0 {
@@ -144,53 +136,62 @@ func (w *rewriter) constant(r *reader, out []byte) []byte {
 	return out
 }
 
-// nameSection moves the functions that have names, or have locals with names. What it cannot read it leaves out: names are for people, and no reason
-// to refuse a module.
+const nameOfModule, namesOfFunctions, namesOfLocals = 0, 1, 2
+
+// nameSection moves the functions that have names, or have locals with names. It leaves out what it cannot read to the last byte, and all that
+// follows: names are for people, and a wrong one is no reason to refuse a module or to make the compiler stumble.
 func (w *rewriter) nameSection(r *reader) []byte {
-	const ofFunctions, ofLocals = 1, 2
-	var out []byte
+	out := make([]byte, 0, len(r.b)+len(r.b)/8)
 	for r.left() > 0 {
 		id := r.byte()
 		part := &reader{b: r.take(r.u32())}
 		body := part.b
-		if id == ofFunctions || id == ofLocals {
-			n := part.u32()
-			body = appendU32(nil, n)
-			for ; n > 0 && part.err == nil; n-- {
-				body = appendU32(body, w.shifted(part.u32()))
-				locals := uint32(0)
-				if id == ofLocals {
-					locals = part.u32()
-					body = appendU32(body, locals)
-				} else {
-					body = appendName(body, part.name())
-				}
-				for ; locals > 0 && part.err == nil; locals-- {
-					body = appendName(appendU32(body, part.u32()), part.name())
-				}
-			}
+		switch id {
+		case nameOfModule:
+			part.name()
+		case namesOfFunctions, namesOfLocals:
+			body = w.names(part, id)
+		default:
+			part.rest()
 		}
-		if r.err != nil || part.err != nil {
+		if r.err != nil || part.err != nil || part.left() > 0 {
 			break
 		}
 		out = appendSection(out, id, body)
 	}
-	r.err = nil
+	return out
+}
+
+func (w *rewriter) names(r *reader, id byte) []byte {
+	n := r.count()
+	out := appendU32(nil, n)
+	for ; n > 0 && r.err == nil; n-- {
+		out = appendU32(out, w.shifted(r.u32()))
+		if id == namesOfFunctions {
+			out = appendName(out, r.name())
+			continue
+		}
+		locals := r.count()
+		out = appendU32(out, locals)
+		for ; locals > 0 && r.err == nil; locals-- {
+			out = appendName(appendU32(out, r.u32()), r.name())
+		}
+	}
 	return out
 }
 
 // memorySection makes MaxPages the most that the memory may grow to.
-func (w *rewriter) memorySection(body []byte) ([]byte, error) {
-	r := &reader{b: body}
-	if n := r.u32(); n != 1 {
-		return nil, fmt.Errorf("%d memories, want 1", n)
+func (w *rewriter) memorySection(r *reader) []byte {
+	n := r.u32()
+	if n == 0 {
+		return []byte{0}
+	}
+	if n != 1 {
+		r.fail(fmt.Errorf("%d memories, want at most 1", n))
 	}
 	flag, least, most := limits(r)
-	if r.err != nil {
-		return nil, r.err
-	}
-	if w.MaxPages > 0 && least > w.MaxPages {
-		return nil, fmt.Errorf("the module begins with %d KiB, its limit is %d KiB", uint64(least)*64, uint64(w.MaxPages)*64)
+	if w.MaxPages > 0 && least > w.MaxPages && r.err == nil {
+		r.err = fmt.Errorf("the module begins with %d KiB, its limit is %d KiB", uint64(least)*64, uint64(w.MaxPages)*64)
 	}
 	if w.MaxPages > 0 && (flag&1 == 0 || most > w.MaxPages) {
 		flag, most = flag|1, w.MaxPages
@@ -199,5 +200,5 @@ func (w *rewriter) memorySection(body []byte) ([]byte, error) {
 	if flag&1 != 0 {
 		out = appendU32(out, most)
 	}
-	return out, nil
+	return out
 }

@@ -13,49 +13,73 @@ var (
 	errThreads = errors.New("threads (shared memory) are not supported: build without -pthread and -matomics")
 )
 
-// learn takes from a section what others are rewritten by, and refuses what is not supported.
+// learn takes from a section what others are rewritten by, and refuses what is not supported. It also refuses numbers that lie about what
+// follows: the compiler would allocate for them.
 func (w *rewriter) learn(s section) error {
 	r := &reader{b: s.body}
 	switch s.id {
-	case sectionType:
-		w.learnTypes(r)
-	case sectionImport:
-		w.learnImports(r)
-	case sectionFunction:
-		for n := r.u32(); n > 0 && r.err == nil; n-- {
-			w.functions = append(w.functions, r.u32())
-		}
-	case sectionTable:
-		for n := r.u32(); n > 0 && r.err == nil; n-- {
-			learnTable(r)
-		}
-	case sectionGlobal:
-		n := r.u32()
-		if int64(n) > int64(len(s.body)) {
-			r.fail(errShort)
-		}
-		w.globals += n
-	case sectionExport:
-		w.learnExports(r)
+	case sectionCustom, sectionStart, sectionDataCount:
+		return nil
 	case sectionTag:
 		return errTags
+	}
+	n := r.count()
+	if n > maxItems {
+		return fmt.Errorf("%d items, want at most %d", n, maxItems)
+	}
+	if s.id == sectionGlobal {
+		w.globals += n
+		return r.err
+	}
+	for ; n > 0 && r.err == nil; n-- {
+		w.learnItem(r, s.id)
 	}
 	return r.err
 }
 
-func (w *rewriter) learnTypes(r *reader) {
-	for n := r.u32(); n > 0 && r.err == nil; n-- {
-		switch form := r.byte(); {
-		case r.err != nil:
-			return
-		case form != 0x60:
-			r.fail(errGC)
-			return
-		}
-		params := r.u32()
-		valueTypes(r, params)
-		valueTypes(r, r.u32())
-		w.params = append(w.params, params)
+func (w *rewriter) learnItem(r *reader, section byte) {
+	switch section {
+	case sectionType:
+		w.learnType(r)
+	case sectionImport:
+		w.learnImport(r)
+	case sectionFunction:
+		w.functions = append(w.functions, r.u32())
+	case sectionTable:
+		w.learnTable(r)
+	case sectionExport:
+		w.learnExport(r)
+	case sectionData:
+		w.learnData(r)
+	}
+}
+
+func (w *rewriter) learnType(r *reader) {
+	if form := r.byte(); form != 0x60 && r.err == nil {
+		r.fail(errGC)
+	}
+	params := r.u32()
+	valueTypes(r, params)
+	valueTypes(r, r.u32())
+	w.params = append(w.params, params)
+}
+
+// learnData checks a segment: where it goes, and that its bytes are there.
+func (w *rewriter) learnData(r *reader) {
+	kind := r.u32() // 0 = active, 1 = passive, 2 = active with the number of a memory
+	if kind == 2 {
+		r.u32()
+	}
+	if kind != 1 {
+		w.constant(r, nil)
+	}
+	r.take(r.u32())
+}
+
+// typeIndex passes over the index of a type. One that is too high by one would be that of tick.
+func (w *rewriter) typeIndex(r *reader) {
+	if i := r.u32(); int64(i) >= int64(len(w.params)) && r.err == nil {
+		r.fail(fmt.Errorf("type %d does not exist", i))
 	}
 }
 
@@ -68,55 +92,50 @@ func valueTypes(r *reader, n uint32) {
 	}
 }
 
-func (w *rewriter) learnImports(r *reader) {
-	for n := r.u32(); n > 0 && r.err == nil; n-- {
-		f := Function{r.name(), r.name()}
-		switch kind := r.byte(); kind {
-		case 0:
-			if f == w.Tick && r.err == nil {
-				r.fail(fmt.Errorf("%s.%s is not for modules to import", f.Module, f.Name))
-			}
-			if i := r.u32(); r.err == nil && int64(i) >= int64(len(w.params)) {
-				r.fail(fmt.Errorf("type %d does not exist", i))
-			}
-			w.tick++
-		case 1:
-			learnTable(r)
-		case 2:
-			limits(r)
-		case 3:
-			valueTypes(r, 1)
-			r.byte()
-			w.globals++
-		case 4:
-			r.fail(errTags)
-		default:
-			r.fail(fmt.Errorf("import of unknown kind %d", kind))
+func (w *rewriter) learnImport(r *reader) {
+	module, name := r.name(), r.name()
+	switch kind := r.byte(); kind {
+	case 0:
+		if module == TickModule && r.err == nil {
+			r.fail(fmt.Errorf("%s.%s is not for modules to import", module, name))
 		}
+		w.typeIndex(r)
+		w.tick++
+	case 1:
+		w.learnTable(r)
+	case 2:
+		limits(r)
+	case 3:
+		valueTypes(r, 1)
+		r.byte()
+		w.globals++
+	case 4:
+		r.fail(errTags)
+	default:
+		r.fail(fmt.Errorf("import of unknown kind %d", kind))
 	}
 }
 
-func (w *rewriter) learnExports(r *reader) {
-	for n := r.u32(); n > 0 && r.err == nil; n-- {
-		name := r.name()
-		kind, i := r.byte(), r.u32()
-		if kind == 3 && i >= w.globals {
-			// It would name our counter, which a guest must not.
-			r.fail(fmt.Errorf("export %q: global %d does not exist", name, i))
-		}
-		w.exports[name] = true
+func (w *rewriter) learnExport(r *reader) {
+	name := r.name()
+	kind, i := r.byte(), r.u32()
+	if kind == 3 && i >= w.globals {
+		// It would name our counter, which a guest must not.
+		r.fail(fmt.Errorf("export %q: global %d does not exist", name, i))
 	}
+	w.exports[name] = true
 }
 
-func learnTable(r *reader) {
+func (w *rewriter) learnTable(r *reader) {
 	switch t := r.byte(); t {
 	case 0x40, 0x63, 0x64:
 		r.fail(errTypes)
 		return
 	}
 	flag, least, _ := limits(r)
-	if r.err == nil && (flag > 1 || least > maxTable) {
-		r.fail(fmt.Errorf("a table of %d elements (flags %d), want at most %d", least, flag, maxTable))
+	w.elements += uint64(least)
+	if r.err == nil && (flag > 1 || w.elements > maxElements) {
+		r.fail(fmt.Errorf("tables of %d elements (flags %d), want at most %d", w.elements, flag, maxElements))
 	}
 }
 

@@ -139,7 +139,6 @@ type worlds []*world
 
 func newWorlds(t *testing.T, dir string) worlds {
 	t.Helper()
-	tick := Function{"sluice.meter", "tick"}
 	rewrite := func(o Options) func([]byte) ([]byte, error) {
 		return func(b []byte) ([]byte, error) {
 			out, err := Rewrite(b, o)
@@ -152,7 +151,7 @@ func newWorlds(t *testing.T, dir string) worlds {
 	ws := worlds{
 		{name: "original", rewrite: func(b []byte) ([]byte, error) { return b, nil }},
 		{name: "fuel", rewrite: rewrite(Options{Start: 1 << 60})},
-		{name: "tick", rewrite: rewrite(Options{Start: 2, Tick: tick})},
+		{name: "tick", rewrite: rewrite(Options{Start: 2})},
 	}
 	ctx := context.Background()
 	host, err := os.ReadFile(filepath.Join(dir, "testdata", "spectest.wasm"))
@@ -168,8 +167,8 @@ func newWorlds(t *testing.T, dir string) worlds {
 		refill := api.GoModuleFunc(func(_ context.Context, mod api.Module, _ []uint64) {
 			mod.ExportedGlobal("sluice.units").(api.MutableGlobal).Set(2)
 		})
-		b := w.rt.NewHostModuleBuilder(tick.Module)
-		b.NewFunctionBuilder().WithGoModuleFunction(refill, nil, nil).Export(tick.Name)
+		b := w.rt.NewHostModuleBuilder(TickModule)
+		b.NewFunctionBuilder().WithGoModuleFunction(refill, nil, nil).Export(TickName)
 		if _, err := b.Instantiate(ctx); err != nil {
 			t.Fatal(err)
 		}
