@@ -40,7 +40,6 @@ func (w *workshop) open(run func() int) (code int, err error) {
 			err = e
 		}
 	}()
-	const modules = "../../wasm-modules/"
 	if err := w.buildGo(modules+"stable-speed", modules+"label-remap", modules+"reshape", modules+"vibration-features", modules+"downsample", modules+"dedupe-change",
 		modules+"sdk/go/sample", "./testdata/broken"); err != nil {
 		return 1, err

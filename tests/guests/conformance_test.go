@@ -36,15 +36,21 @@ func transcript(tb testing.TB, name string, s set) (lines []string) {
 	state := []byte(nil)
 	for _, b := range s.batches {
 		h := newRaw(tb, shop.path(name), 1024, s.config)
-		lines = append(lines, "load "+h.give(abi.ExportLoad, state))
+		if h.manifest.State == abi.StateExplicit {
+			lines = append(lines, "load "+h.give(abi.ExportLoad, state))
+		}
 		for _, r := range b.Records {
 			lines = append(lines, fmt.Sprintf("%s: %s", r.Labels, h.process(b.Stream, r)))
 			lines = append(lines, h.told...)
 			h.told = nil
 		}
-		lines = append(lines, "flush "+h.answer(h.call(abi.ExportFlush, uint64(abi.FlushBatch))))
-		state = h.saved()
-		lines = append(lines, fmt.Sprintf("save %q", state))
+		if h.has(abi.ExportFlush) {
+			lines = append(lines, "flush "+h.answer(h.call(abi.ExportFlush, uint64(abi.FlushBatch))))
+		}
+		if h.manifest.State == abi.StateExplicit {
+			state = h.saved()
+			lines = append(lines, fmt.Sprintf("save %q", state))
+		}
 	}
 	return lines
 }

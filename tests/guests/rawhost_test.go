@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -32,6 +33,8 @@ type rawHost struct {
 	record   bridge.Record
 	told     []string // what it was told by log, count and observe
 }
+
+const slice = 20 // units: few enough that most loops call the host
 
 // newRaw starts the module and gives it its config.
 func newRaw(tb testing.TB, path string, memory uint32, config table) *rawHost {
@@ -102,6 +105,13 @@ func (h *rawHost) offer(rt wazero.Runtime) {
 	if _, err := b.Instantiate(h.ctx); err != nil {
 		h.tb.Fatal(err)
 	}
+	tick := func(_ context.Context, mod api.Module) { // for a module that the test has metered
+		g := mod.ExportedGlobal("sluice.units").(api.MutableGlobal)
+		g.Set(uint64(max(int64(g.Get()), 0) + slice))
+	}
+	if _, err := rt.NewHostModuleBuilder(meter.TickModule).NewFunctionBuilder().WithFunc(tick).Export(meter.TickName).Instantiate(h.ctx); err != nil {
+		h.tb.Fatal(err)
+	}
 }
 
 func (h *rawHost) read(ptr, n uint32) []byte {
@@ -148,6 +158,8 @@ func (h *rawHost) config(set table) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
+func (h *rawHost) has(export string) bool { return h.mod.ExportedFunction(export) != nil }
+
 func (h *rawHost) call(name string, params ...uint64) int64 {
 	h.tb.Helper()
 	out, err := h.mod.ExportedFunction(name).Call(h.ctx, params...)
@@ -187,7 +199,16 @@ func (h *rawHost) process(stream string, r bridge.Record) string {
 	h.tb.Helper()
 	h.record = r
 	f := abi.Fields{Time: r.Time, Flags: uint16(r.Flags), ContentType: r.ContentType, Entry: []byte(bridge.Entry(stream)), Payload: r.Payload, PayloadLen: len(r.Payload)}
+	all := slices.Equal(h.manifest.Labels, []string{abi.AllLabels})
+	for _, l := range r.Labels {
+		if all {
+			f.Slots = append(f.Slots, l.Name, append([]byte{}, l.Value...))
+		}
+	}
 	for _, name := range h.manifest.Labels {
+		if all {
+			break
+		}
 		var v []byte
 		for _, l := range r.Labels {
 			if name == abi.AllLabels {
