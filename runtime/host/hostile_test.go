@@ -143,6 +143,8 @@ func TestHostileRefused(t *testing.T) {
 	}{
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), "build for wasm32-unknown-unknown"},
 		{"cut in a section's head", []byte("\x00asm\x01\x00\x00\x00\x01\x01"), "sections: byte 0xa: ends too early"},
+		{"more segments than bytes", append([]byte("\x00asm\x01\x00\x00\x00"), asm.Section(11, asm.Uint(1<<32-1))...), "ends too early"},
+		{"a segment longer than the file", append([]byte("\x00asm\x01\x00\x00\x00"), asm.Section(11, append([]byte{1, 1}, asm.Uint(1<<32-1)...))...), "ends too early"},
 		{"cut in its manifest", whole[:len(whole)-5], "ends too early"},
 		{"process of another type", module("version = \"1\"", func(g *guest) { g.Func(abi.ExportProcess, []byte{asm.I32}, nil, 0) }),
 			"export sluice_process: is (i32) -> (), want (i32, i32) -> (i64)"},
