@@ -83,6 +83,9 @@ func (w *workshop) buildGuest(tb testing.TB, name, source string) {
 		}
 		missing("%s%v", out, err)
 	}
+	if _, err := os.Stat(w.path(name)); err == nil {
+		return // for another test
+	}
 	source, err := filepath.Abs(source)
 	if err != nil {
 		tb.Fatal(err)

@@ -16,15 +16,16 @@ func TestMemoryStays(t *testing.T) {
 	r := bridge.Record{Time: 1, Labels: labels(manyLabels)}
 	for _, g := range []struct {
 		name    string
+		file    string
 		records int // of `make test`
 		build   func()
 	}{
-		{"Go", 350_000, func() {
+		{"Go", "maps", 350_000, func() {
 			if err := shop.buildGo("./testdata/maps"); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{"AssemblyScript", 50_000, func() { shop.buildGuest(t, "maps", "testdata/maps.ts") }},
+		{"AssemblyScript", "maps-as", 50_000, func() { shop.buildGuest(t, "maps-as", "testdata/maps.ts") }},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			g.build()
@@ -32,7 +33,7 @@ func TestMemoryStays(t *testing.T) {
 			if os.Getenv("E2E") != "" {
 				records = 1_000_000
 			}
-			h := newRaw(t, shop.path("maps"), limit/(64<<10), nil)
+			h := newRaw(t, shop.path(g.file), limit/(64<<10), nil)
 			h.process(stream, r)
 			process := h.mod.ExportedFunction(abi.ExportProcess)
 			var stack [2]uint64
