@@ -67,7 +67,7 @@ var mutants = []mutant{
 	{
 		name: "3 a state that nobody can read is written over",
 		file: "runtime/host/stage.go",
-		old:  "		s.out.States = append(s.out.States, aside)\n",
+		old:  "		s.out.States = append(s.out.States, old)\n",
 		new:  "		_ = aside\n",
 		test: unit("runtime/host", "TestHandOver"),
 	},
