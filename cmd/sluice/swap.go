@@ -150,11 +150,12 @@ func (g *gate) untry(name string) {
 	g.swaps.seats[name].trial, g.swaps.seats[name].candidate = nil, nil
 }
 
-// watch loads a module whose file is another. Without a file, in a registry, only who asks for it now has it looked up.
+// watch loads a module whose file is another. Without a file, in a registry, only who asks for it now has it looked up; he has a file read, too, that
+// seems to be what it was: of the same size, and written in the same tick of the file system's clock.
 func (g *gate) watch(ctx context.Context, name string, c host.Config, now bool) error {
 	s, is := g.swaps.seats[name], stampOf(c)
 	switch {
-	case is == s.loaded && !(now && is.fetched()), is.fetched() && !now:
+	case is == s.loaded && (!now || s.trial != nil && !is.fetched()), is.fetched() && !now:
 		s.seen = stamp{}
 		return nil
 	case is != s.seen && !now:
