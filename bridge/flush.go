@@ -87,7 +87,7 @@ func (in *Intake) Held(streams ...string) {
 }
 
 // RunTicks flushes at each tick the streams that took a batch since the last one, and once more where none came. every says how long a tick is;
-// 0: no module has one. When ctx ends, all streams that hold something are flushed once; what that could not do in time is in the state, and
+// 0: no module has one. When ctx ends, all streams that are due are flushed once; what that could not do in time is in the state, and
 // comes after the next start.
 func (in *Intake) RunTicks(ctx context.Context, every func() time.Duration) error {
 	for last := time.Now(); ; {
@@ -107,11 +107,10 @@ func (in *Intake) RunTicks(ctx context.Context, every func() time.Duration) erro
 			continue
 		}
 		last = time.Now()
-		if tick == 0 {
-			continue
-		}
-		if err := in.flushAll(ctx, FlushTick); err != nil {
-			return err
+		if tick > 0 {
+			if err := in.flushAll(ctx, FlushTick); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -121,21 +120,18 @@ func (in *Intake) flushAll(ctx context.Context, reason FlushReason) error {
 	var running sync.WaitGroup
 	var bad firstError
 	free := make(chan struct{}, flushesAtOnce)
-	for _, name := range in.dueStreams() {
+	for name, s := range in.dueStreams() {
 		free <- struct{}{}
 		running.Go(func() {
 			defer func() { <-free }()
-			bad.note(in.flushDue(ctx, name, reason))
+			bad.note(in.flushDue(ctx, name, s, reason))
 		})
 	}
 	running.Wait()
 	return bad.err
 }
 
-func (in *Intake) flushDue(ctx context.Context, name string, reason FlushReason) error {
-	in.mu.Lock()
-	s := in.stream(name)
-	in.mu.Unlock()
+func (in *Intake) flushDue(ctx context.Context, name string, s *stream, reason FlushReason) error {
 	due := s.due.Load()
 	err := in.Flush(ctx, name, reason)
 	in.Metrics.flushed(in.Pipeline, reason, err)
@@ -149,15 +145,16 @@ func (in *Intake) flushDue(ctx context.Context, name string, reason FlushReason)
 	return nil // counted; it is asked again at the next tick
 }
 
-func (in *Intake) dueStreams() (names []string) {
+func (in *Intake) dueStreams() map[string]*stream {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	due := make(map[string]*stream)
 	for name, s := range in.streams {
 		if s.due.Load() > 0 {
-			names = append(names, name)
+			due[name] = s
 		}
 	}
-	return names
+	return due
 }
 
 // firstError keeps the first of the errors that goroutines come to.

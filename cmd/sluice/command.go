@@ -152,6 +152,18 @@ func configFlag(fs *flag.FlagSet) *string {
 	return fs.String("config", "config.toml", "configuration `FILE`")
 }
 
+// secretOf reads the secret in the file that a flag names; empty where it names none.
+func secretOf(flag, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	secret, err := config.ReadSecret(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	return secret, nil
+}
+
 func jsonFlag(fs *flag.FlagSet) *bool { return fs.Bool("json", false, "print JSON") }
 
 // printJSON writes a result for machines.

@@ -165,6 +165,18 @@ func parseMixed(fs *flag.FlagSet, args []string) (rest []string, err error) {
 	}
 }
 
+// parseModule reads the flags of a command on a module, and returns its file and what else is named.
+func parseModule(fs *flag.FlagSet, args []string) (module string, rest []string, err error) {
+	named, err := parseMixed(fs, args)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(named) == 0 {
+		return "", nil, usageError{strings.TrimPrefix(fs.Name(), "sluice ") + ": want a module's file"}
+	}
+	return named[0], named[1:], nil
+}
+
 // recordFiles lists files of records: those that are named, and *.toml of those that are directories. Where none is named they are those in
 // testdata, beside the module or here.
 func recordFiles(module string, named []string) (files []string, err error) {

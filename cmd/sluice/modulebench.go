@@ -46,18 +46,15 @@ func runModuleBench(ctx context.Context, e *environment, args []string) error {
 	o, asJSON := defineModule(fs), jsonFlag(fs)
 	against := fs.String("against", "", "`FILE` of the version before")
 	budget := fs.Duration("for", time.Second, "how long to measure each file of records")
-	named, err := parseMixed(fs, args)
+	module, named, err := parseModule(fs, args)
 	if err != nil {
 		return err
 	}
-	if len(named) == 0 {
-		return usageError{"module bench: want a module's file"}
-	}
-	files, err := samples(named[0], named[1:])
+	files, err := samples(module, named)
 	if err != nil {
 		return err
 	}
-	w, err := openWorkbench(ctx, nil, named[0], o)
+	w, err := openWorkbench(ctx, nil, module, o)
 	if err != nil {
 		return err
 	}

@@ -50,18 +50,15 @@ func runModuleInspect(ctx context.Context, e *environment, args []string) error 
 	fs.Usage = func() { fmt.Fprint(e.err, moduleInspectHelp); fs.PrintDefaults() }
 	o, asJSON := defineModule(fs), jsonFlag(fs)
 	trust := fs.String("trust", "", "public key `FILE` that the signature is checked with")
-	named, err := parseMixed(fs, args)
+	module, named, err := parseModule(fs, args)
 	if err != nil {
 		return err
 	}
-	if len(named) == 0 {
-		return usageError{"module inspect: want a module's file"}
-	}
-	files, err := samples(named[0], named[1:])
+	files, err := samples(module, named)
 	if err != nil {
 		return err
 	}
-	w, err := openWorkbench(ctx, e.log, named[0], o)
+	w, err := openWorkbench(ctx, e.log, module, o)
 	if err != nil {
 		return err
 	}
@@ -103,9 +100,9 @@ func signatureOf(file, trust string) (string, error) {
 	case err != nil:
 		return "", err
 	case trust != "":
-		return fmt.Sprintf("by key %s, which %s trusts", keyOf(text), trust), nil
+		return fmt.Sprintf("by key %s, which %s trusts", sign.Signer(text), trust), nil
 	}
-	return fmt.Sprintf("by key %s, not checked: give --trust", keyOf(text)), nil
+	return fmt.Sprintf("by key %s, not checked: give --trust", sign.Signer(text)), nil
 }
 
 func (w *workbench) cost(ctx context.Context, f *golden.File) cost {

@@ -88,12 +88,9 @@ func (o *pushFlags) pack(ctx context.Context, e *environment, path string) (wasm
 }
 
 func (o *pushFlags) write(ctx context.Context, to address, wasm string, labels reductgo.LabelMap) error {
-	token := ""
-	if o.tokenFile != "" {
-		var err error
-		if token, err = config.ReadSecret(o.tokenFile); err != nil {
-			return fmt.Errorf("token-file: %w", err)
-		}
+	token, err := secretOf("token-file", o.tokenFile)
+	if err != nil {
+		return err
 	}
 	client := reductgo.NewClient(o.url, reductgo.ClientOptions{APIToken: token, Timeout: 30 * time.Second})
 	bucket, err := client.GetBucket(ctx, to.bucket)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
-	"github.com/sluicebridge/sluice/bridge/config"
 	"github.com/sluicebridge/sluice/bridge/reduct"
 	"github.com/sluicebridge/sluice/runtime/golden"
 )
@@ -83,12 +82,9 @@ func (o *recordingFlags) check() error {
 // open opens the store; a stream of it is an entry.
 func (o *recordingFlags) open(ctx context.Context) (*reduct.Survey, error) {
 	if o.url != "" {
-		token := ""
-		if o.tokenFile != "" {
-			var err error
-			if token, err = config.ReadSecret(o.tokenFile); err != nil {
-				return nil, fmt.Errorf("token-file: %w", err)
-			}
+		token, err := secretOf("token-file", o.tokenFile)
+		if err != nil {
+			return nil, err
 		}
 		return reduct.SurveyBucket(o.url, token, o.bucket, ""), nil
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/sluicebridge/sluice/bridge/config"
 	"github.com/sluicebridge/sluice/runtime/host"
@@ -101,13 +100,3 @@ func readKey(path string) (sign.Private, error) {
 
 // signed is the signature of a file that holds text.
 func signed(key sign.Private, text string) string { return key.Sign(sha256.Sum256([]byte(text))) }
-
-// keyOf is the key that made a signature, empty where text is none.
-func keyOf(text string) string {
-	for line := range strings.Lines(text) {
-		if words := strings.Fields(line); len(words) == 4 && !strings.HasPrefix(words[0], "#") {
-			return words[2]
-		}
-	}
-	return ""
-}

@@ -20,23 +20,20 @@ func runModuleTest(ctx context.Context, e *environment, args []string) error {
 	fs.Usage = func() { fmt.Fprint(e.err, moduleTestHelp); fs.PrintDefaults() }
 	o, asJSON := defineModule(fs), jsonFlag(fs)
 	update := fs.Bool("update", false, "write what came out into the files, in the place of what they want")
-	named, err := parseMixed(fs, args)
+	module, named, err := parseModule(fs, args)
 	if err != nil {
 		return err
 	}
-	if len(named) == 0 {
-		return usageError{"module test: want a module's file"}
-	}
-	files, err := recordFiles(named[0], named[1:])
+	files, err := recordFiles(module, named)
 	if err != nil {
 		return err
 	}
-	w, err := openWorkbench(ctx, e.log, named[0], o)
+	w, err := openWorkbench(ctx, e.log, module, o)
 	if err != nil {
 		return err
 	}
 	defer w.close(ctx)
-	t := tested{Module: named[0], Reports: []*golden.Report{}}
+	t := tested{Module: module, Reports: []*golden.Report{}}
 	for _, file := range files {
 		if err := t.test(ctx, w, file, *update); err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/sluicebridge/sluice/bridge"
-	"github.com/sluicebridge/sluice/bridge/config"
 	"github.com/sluicebridge/sluice/bridge/mqtt"
 	"github.com/sluicebridge/sluice/bridge/mqtt/recorder"
 	"github.com/sluicebridge/sluice/bridge/reduct"
@@ -177,11 +176,9 @@ func (s *side) openFarStore(text string, match func(string) bool) (*verify.Arriv
 	if prefix != "" {
 		prefix += "/"
 	}
-	token := ""
-	if s.flags.farToken != "" {
-		if token, err = config.ReadSecret(s.flags.farToken); err != nil {
-			return nil, fmt.Errorf("far-token-file: %w", err)
-		}
+	token, err := secretOf("far-token-file", s.flags.farToken)
+	if err != nil {
+		return nil, err
 	}
 	named, err := s.bucket()
 	if err != nil {

@@ -339,7 +339,7 @@ func (s *stage) read(doing string, got abi.Returned) (abi.Entry, error) {
 func (s *stage) askFlush() (said bool, err error) {
 	switch why := s.run.flush; {
 	case why == bridge.FlushSwap && len(s.items) == 0:
-		return s.kept != nil, nil
+		return false, nil // the module before was asked when the state was loaded
 	case s.due(why) && why != bridge.FlushSwap:
 		return s.flushed(&s.origin, int32(why))
 	}

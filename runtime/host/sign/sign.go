@@ -123,6 +123,14 @@ func (p Public) Verify(sum [sha256.Size]byte, text string) error {
 	return nil
 }
 
+// Signer is the ID of the key that a signature says it is made with, empty where text is none. Whether it is, Verify tells.
+func Signer(text string) string {
+	if found := lines(text); len(found) == 1 && len(found[0]) == 4 {
+		return found[0][2]
+	}
+	return ""
+}
+
 // ParsePublic reads a file of public keys.
 func ParsePublic(text string) (Public, error) {
 	var keys Public
