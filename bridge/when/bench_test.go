@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/bridgetest"
 )
 
 // twelve has the labels that a vibration sensor's record has.
@@ -40,7 +41,7 @@ func BenchmarkStage(b *testing.B) {
 		"held for a while": `{"#ctx_before":20,"&status":{"$eq":0},"$each_n":40}`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			s := NewStage(Options{Pipeline: "p", Condition: compiled(b, text)}, passAll{})
+			s := NewStage(Options{Pipeline: "p", Condition: compiled(b, text)}, bridgetest.PassAll{})
 			rs := make([]bridge.Record, 85)
 			for i := range rs {
 				rs[i] = twelve()
@@ -59,19 +60,6 @@ func BenchmarkStage(b *testing.B) {
 	}
 }
 
-// passAll is a chain without modules.
-type passAll struct{ bridge.Chain }
-
-func (passAll) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
-	for _, r := range rs {
-		out.Verdicts = append(out.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
-		out.Messages = append(out.Messages, bridge.Message{Record: r})
-	}
-	return nil
-}
-
-func (passAll) Discard(string) {}
-
 // TestNoAllocation: what is asked of every record must not make work for the collector.
 func TestNoAllocation(t *testing.T) {
 	for _, text := range []string{
@@ -83,7 +71,7 @@ func TestNoAllocation(t *testing.T) {
 			t.Errorf("%s: %v allocations, want 0", text, n)
 		}
 	}
-	s := NewStage(Options{Pipeline: "p", Condition: compiled(t, `{"#select_labels":["device"],"&status":{"$eq":0},"$each_n":3}`)}, passAll{})
+	s := NewStage(Options{Pipeline: "p", Condition: compiled(t, `{"#select_labels":["device"],"&status":{"$eq":0},"$each_n":3}`)}, bridgetest.PassAll{})
 	rs := []bridge.Record{twelve(), twelve(), twelve()}
 	var out bridge.Results
 	if n := testing.AllocsPerRun(100, func() {

@@ -104,12 +104,12 @@ func TestContext(t *testing.T) {
 	for _, tt := range tests {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(tt.name, " restart ", restart), func(t *testing.T) {
-				p := newPlant(t, Drop, tt.when, passAll{})
+				p := newPlant(t, Drop, tt.when, bridgetest.PassAll{})
 				var at int64
 				for _, b := range tt.batches {
 					p.deliver(t, hits(b, at)...)
 					if at += int64(len(b)); restart {
-						p.use(t, Drop, tt.when, passAll{})
+						p.use(t, Drop, tt.when, bridgetest.PassAll{})
 					}
 				}
 				if got := p.sent(); got != tt.want {
@@ -139,7 +139,7 @@ func TestFaults(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		text := conditions[r.IntN(len(conditions))]
-		calm, rough := newPlant(t, Drop, text, passAll{}), newPlant(t, Drop, text, passAll{})
+		calm, rough := newPlant(t, Drop, text, bridgetest.PassAll{}), newPlant(t, Drop, text, bridgetest.PassAll{})
 		for at := int64(0); at < 60; {
 			n := 1 + r.IntN(6)
 			var b strings.Builder
@@ -196,7 +196,7 @@ func TestOnError(t *testing.T) {
 		{Park, `{"#ctx_before":1,"#ctx_after":1,` + text[1:], "1 3", "label missing, parked 1, not a number, parked 1"},
 	}
 	for _, tt := range tests {
-		p := newPlant(t, tt.onError, tt.text, passAll{})
+		p := newPlant(t, tt.onError, tt.text, bridgetest.PassAll{})
 		p.deliver(t, rs...)
 		if got := p.sent(); got != tt.sent {
 			t.Errorf("%v %s: sent %s, want %s", tt.onError, tt.text, got, tt.sent)
@@ -246,7 +246,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 // dropOdd is a module that drops odd times.
-type dropOdd struct{ passAll }
+type dropOdd struct{ bridgetest.PassAll }
 
 func (dropOdd) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
 	for _, r := range rs {
@@ -262,7 +262,7 @@ func (dropOdd) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridg
 
 // TestLateAndRevised: a late record is held like any other and stays marked; one that was updated is held in its newest form only.
 func TestLateAndRevised(t *testing.T) {
-	p := newPlant(t, Drop, `{"#ctx_before":5,"&hit":{"$eq":1}}`, passAll{})
+	p := newPlant(t, Drop, `{"#ctx_before":5,"&hit":{"$eq":1}}`, bridgetest.PassAll{})
 	p.deliver(t, hits("..", 10)...)
 	p.deliver(t, hits(".", 5)...)
 	update := hits(".", 10)
@@ -284,17 +284,17 @@ func TestLateAndRevised(t *testing.T) {
 // TestAnotherCondition: a state is its condition's alone; and what was held while others decided does not come behind them.
 func TestAnotherCondition(t *testing.T) {
 	const text = `{"#ctx_before":5,"&hit":{"$eq":1}}`
-	p := newPlant(t, Drop, text, passAll{})
+	p := newPlant(t, Drop, text, bridgetest.PassAll{})
 	p.deliver(t, hits("..", 0)...)
-	p.use(t, Drop, "", passAll{})
+	p.use(t, Drop, "", bridgetest.PassAll{})
 	p.deliver(t, hits("..", 2)...)
-	p.use(t, Drop, text, passAll{})
+	p.use(t, Drop, text, bridgetest.PassAll{})
 	p.deliver(t, hits(".X", 4)...)
 	if got := p.sent(); got != "2 3 4 5" {
 		t.Errorf("sent %s, want 2 3 4 5", got)
 	}
 	p.deliver(t, hits(".", 6)...)
-	p.use(t, Drop, `{"#ctx_before":6,"&hit":{"$eq":1}}`, passAll{})
+	p.use(t, Drop, `{"#ctx_before":6,"&hit":{"$eq":1}}`, bridgetest.PassAll{})
 	p.deliver(t, hits("X", 7)...)
 	if got := p.sent(); got != "2 3 4 5 7" {
 		t.Errorf("with another condition sent %s, want 2 3 4 5 7", got)
@@ -303,7 +303,7 @@ func TestAnotherCondition(t *testing.T) {
 
 // TestNoRoom: what is held keeps to the limit of a state, the oldest leave, and are counted (rule 19).
 func TestNoRoom(t *testing.T) {
-	p := newPlant(t, Drop, `{"#ctx_before":100,"&hit":{"$eq":1}}`, passAll{})
+	p := newPlant(t, Drop, `{"#ctx_before":100,"&hit":{"$eq":1}}`, bridgetest.PassAll{})
 	rs := hits(".......", 0)
 	for i := range rs {
 		rs[i].Payload = make([]byte, 300<<10)
@@ -329,7 +329,7 @@ func TestNoRoom(t *testing.T) {
 func TestBrokenState(t *testing.T) {
 	c := compiled(t, `{"$each_n":2}`)
 	for _, b := range [][]byte{nil, {1}, {2, 0}, {1, 0, 0, 0, 0, 0, 0}, {1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9}, {1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}} {
-		s := NewStage(Options{Pipeline: "p", Condition: c, States: oneState{c.SHA256(), b}}, passAll{})
+		s := NewStage(Options{Pipeline: "p", Condition: c, States: oneState{c.SHA256(), b}}, bridgetest.PassAll{})
 		var out bridge.Results
 		if err := s.Apply(context.Background(), "b/e", hits("X", 0), &out); !errors.Is(err, bridge.ErrCorrupt) || len(out.Verdicts) > 0 {
 			t.Errorf("state %v: got %v and %d verdicts, want corrupt", b, err, len(out.Verdicts))
@@ -362,7 +362,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil || again.String() != c.String() {
 			t.Fatalf("%s is %s, and that is %v %v", text, c, again, err)
 		}
-		s := NewStage(Options{Pipeline: "p", Condition: c}, passAll{})
+		s := NewStage(Options{Pipeline: "p", Condition: c}, bridgetest.PassAll{})
 		var out bridge.Results
 		if err := s.Apply(context.Background(), "b/e", []bridge.Record{record(at, "a="+a, "b="+b), record(at+1, "a="+b)}, &out); err != nil {
 			t.Fatal(err)

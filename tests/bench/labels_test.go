@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/bridgetest"
 	"github.com/sluicebridge/sluice/bridge/when"
 	"github.com/sluicebridge/sluice/runtime/host"
 )
@@ -49,19 +50,8 @@ func condition(b *testing.B, rs []bridge.Record) row {
 	if err != nil {
 		b.Fatal(err)
 	}
-	stage := when.NewStage(when.Options{Pipeline: "p", Condition: c}, passing{})
+	stage := when.NewStage(when.Options{Pipeline: "p", Condition: c}, bridgetest.PassAll{})
 	return row{name: "when", apply: func(out *bridge.Results) error { return stage.Apply(b.Context(), "b/e", rs, out) }}
-}
-
-// passing is a chain without modules.
-type passing struct{ bridge.Chain }
-
-func (passing) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
-	for _, r := range rs {
-		out.Verdicts = append(out.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
-		out.Messages = append(out.Messages, bridge.Message{Record: r})
-	}
-	return nil
 }
 
 // BenchmarkWaveformFeatures is heavy work: rms, peak and kurtosis of 4,096 values of f32. Goals: C at most 1.5 times, Go at most 3 times the closure.

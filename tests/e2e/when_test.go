@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicebridge/sluice/bridge"
+	"github.com/sluicebridge/sluice/bridge/bridgetest"
 	"github.com/sluicebridge/sluice/bridge/when"
 	"github.com/sluicebridge/sluice/tests/real"
 )
@@ -240,7 +241,7 @@ func passed(r *rand.Rand, text string, samples []real.Sample) (all []string, o o
 	o.after = strings.Contains(text, "#ctx_after")
 	var metrics bridge.Metrics
 	ledger := make(states)
-	stage := when.NewStage(when.Options{Pipeline: "p", Condition: c, States: ledger, Metrics: &metrics}, passAll{})
+	stage := when.NewStage(when.Options{Pipeline: "p", Condition: c, States: ledger, Metrics: &metrics}, bridgetest.PassAll{})
 	var out bridge.Results
 	for len(samples) > 0 {
 		n := min(1+r.IntN(60), len(samples))
@@ -299,16 +300,3 @@ func (s states) State(_, _, module string) (bridge.State, bool, error) {
 	st, found := s[module]
 	return st, found, nil
 }
-
-// passAll is a chain without modules.
-type passAll struct{ bridge.Chain }
-
-func (passAll) Apply(_ context.Context, _ string, rs []bridge.Record, out *bridge.Results) error {
-	for _, r := range rs {
-		out.Verdicts = append(out.Verdicts, bridge.Verdict{Kind: bridge.Passed, Outputs: 1})
-		out.Messages = append(out.Messages, bridge.Message{Record: r})
-	}
-	return nil
-}
-
-func (passAll) Discard(string) {}

@@ -66,12 +66,18 @@ func (w *workshop) goldenWith(t *testing.T, f *golden.File, name string, cfg hos
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkGolden(t, f, rt, m)
+}
+
+// checkGolden runs a module, which it closes with the test, over a file of records.
+func checkGolden(t *testing.T, f *golden.File, rt *host.Runtime, m *host.Module) {
+	t.Helper()
 	t.Cleanup(m.Close)
 	r, err := f.Run(context.Background(), rt, m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Diffs) > 0 {
-		t.Errorf("%s: %v", name, r)
+		t.Errorf("%s: %v", m.Name(), r)
 	}
 }

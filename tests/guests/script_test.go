@@ -412,14 +412,7 @@ func TestScriptExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(m.Close)
-			r, err := f.Run(context.Background(), rt, m, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(r.Diffs) > 0 {
-				t.Error(r)
-			}
+			checkGolden(t, f, rt, m)
 		})
 	}
 }
